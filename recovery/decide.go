@@ -1,0 +1,77 @@
+package recovery
+
+// Label names a state in which a journal's directory can be found.
+type Label string
+
+// The labels, in the order in which they are tried: the first whose predicate holds applies.
+const (
+	Newer         Label = "newer"          // a file was made by newer software
+	Foreign       Label = "foreign"        // segments of different journals
+	BrokenChain   Label = "broken chain"   // durable frames are damaged, or their segment is missing
+	DamagedEnd    Label = "damaged end"    // a claim lies behind the end of the newest segment
+	LostSuccessor Label = "lost successor" // the newest segment's seal names a segment that is not there
+	Gap           Label = "gap"            // an ordinal above the newest segment is missing
+	BadIdentity   Label = "bad identity"   // a segment above the newest one has a damaged identity
+	LostNewest    Label = "lost newest"    // JOURNAL names a segment that is not there
+	BadFirstLive  Label = "bad first live" // the first live seq is not in the chain
+	Empty         Label = "empty"          // no record was ever written, or none survived
+	Clean         Label = "clean"          // closed cleanly
+	Torn          Label = "torn"           // bytes behind the end that were never promised
+	Open          Label = "open"           // not closed, but nothing behind the end
+)
+
+// Action is what opening for writing does.
+type Action string
+
+const (
+	Refuse Action = "refuse" // change nothing, return the error
+	Start  Action = "start"  // link a fresh segment that has no predecessor
+	Resume Action = "resume" // go on in the newest segment
+	Cut    Action = "cut"    // link a fresh segment to where the newest one ends
+)
+
+// facts are the predicates that the label depends on.
+type facts struct {
+	newer, foreign              bool
+	brokenChain, damagedEnd     bool
+	found                       bool // a newest segment
+	lostSuccessor, gap          bool
+	badIdentity, lostNewest     bool
+	badFirstLive                bool
+	cleanMark, tailBytes, above bool // a closing mark at the end; bytes behind it; bytes in segments above
+}
+
+// row is one line of the decision table.
+type row struct {
+	label  Label
+	holds  func(f *facts) bool
+	action Action
+}
+
+// table is tried from top to bottom; the last row holds always.
+var table = []row{
+	{Newer, func(f *facts) bool { return f.newer }, Refuse},
+	{Foreign, func(f *facts) bool { return f.foreign }, Refuse},
+	{BrokenChain, func(f *facts) bool { return f.brokenChain }, Refuse},
+	{DamagedEnd, func(f *facts) bool { return f.damagedEnd }, Refuse},
+	{LostSuccessor, func(f *facts) bool { return f.lostSuccessor }, Refuse},
+	{Gap, func(f *facts) bool { return f.gap }, Refuse},
+	{BadIdentity, func(f *facts) bool { return f.badIdentity }, Refuse},
+	{LostNewest, func(f *facts) bool { return f.lostNewest }, Refuse},
+	{BadFirstLive, func(f *facts) bool { return f.badFirstLive }, Refuse},
+	{Torn, func(f *facts) bool { return !f.found && (f.tailBytes || f.above) }, Start},
+	{Empty, func(f *facts) bool { return !f.found }, Start},
+	{Torn, func(f *facts) bool { return f.tailBytes || f.above }, Cut},
+	{Clean, func(f *facts) bool { return f.cleanMark }, Resume},
+	{Open, func(*facts) bool { return true }, Cut},
+}
+
+// decide returns the label that the facts have, and what to do.
+func decide(f *facts) (Label, Action) {
+	for _, r := range table {
+		if r.holds(f) {
+			return r.label, r.action
+		}
+	}
+	panic("recovery: the last row of the table holds always")
+}

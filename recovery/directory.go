@@ -1,0 +1,223 @@
+package recovery
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mmjournal/segment"
+)
+
+var (
+	// ErrNotExist: the directory does not exist, or there is no journal in it.
+	ErrNotExist = errors.New("no journal here")
+	// ErrNotJournal: the directory holds files that are not a journal's.
+	ErrNotJournal = errors.New("not a journal")
+)
+
+// file is one segment file of a directory.
+type file struct {
+	ordinal uint64
+	name    string
+	seg     *segment.Segment // nil if the identity is bad
+	bad     error            // why it is bad
+
+	scan  *segment.Scan // nil if the frames were not read
+	end   segment.Offset
+	state SegmentState
+	why   string // for a person, in the report
+	index error  // what is wrong with the sparse index
+}
+
+// directory is what a journal's directory lists.
+type directory struct {
+	fsys    segment.FS
+	path    string
+	files   []*file // ascending by ordinal
+	temps   []string
+	foreign []string
+	journal *segment.JournalFile // nil if missing or bad
+	badFile error                // why the file JOURNAL is bad; ErrMissing if it is missing
+	newer   error                // a file that newer software made
+}
+
+// read lists a directory and opens its segments for reading.
+func read(fsys segment.FS, path string) (d *directory, err error) {
+	d = &directory{fsys: fsys, path: path}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if err := d.readJournalFile(); err != nil {
+		return nil, err
+	}
+	entries, err := fsys.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrNotExist, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if err := d.add(e); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(d.files, func(a, b *file) int {
+		return int(min(max(int64(a.ordinal-b.ordinal), -1), 1))
+	})
+	return d, nil
+}
+
+func (d *directory) add(e fs.DirEntry) error {
+	name := e.Name()
+	ordinal, isSegment := segment.ParseFileName(name)
+	switch {
+	case !ours(e):
+		d.foreign = append(d.foreign, name)
+	case isSegment:
+		return d.open(ordinal, name)
+	case strings.HasSuffix(name, segment.TempSuffix) && name[0] != '.':
+		d.temps = append(d.temps, name)
+	}
+	return nil
+}
+
+// open opens one segment. Damage is a fact, an I/O error an error.
+func (d *directory) open(ordinal uint64, name string) error {
+	f := &file{ordinal: ordinal, name: name}
+	seg, err := segment.Open(d.fsys, filepath.Join(d.path, name), segment.ReadOnly)
+	switch {
+	case errors.Is(err, segment.ErrVersion):
+		d.newer = err
+		f.bad = err
+	case errors.Is(err, segment.ErrCorrupt):
+		f.bad = err
+	case err != nil:
+		return err
+	}
+	f.seg = seg
+	d.files = append(d.files, f)
+	return nil
+}
+
+func (d *directory) readJournalFile() error {
+	path := filepath.Join(d.path, segment.JournalName)
+	f, err := d.fsys.Open(path, segment.ReadOnly)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.badFile = segment.ErrMissing
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, min(size, 4096))
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	j, err := segment.DecodeJournalFile(b)
+	switch {
+	case errors.Is(err, segment.ErrVersion):
+		d.newer = fmt.Errorf("%s: %w", path, err)
+	case err != nil:
+		d.badFile = err
+	default:
+		d.journal = &j
+	}
+	return nil
+}
+
+func (d *directory) close() {
+	for _, f := range d.files {
+		if f.seg != nil {
+			f.seg.Drop()
+			f.seg = nil
+		}
+	}
+}
+
+// byOrdinal returns the file with that ordinal, or nil.
+func (d *directory) byOrdinal(ordinal uint64) *file {
+	i, ok := slices.BinarySearchFunc(d.files, ordinal, func(f *file, o uint64) int {
+		return int(min(max(int64(f.ordinal-o), -1), 1))
+	})
+	if !ok {
+		return nil
+	}
+	return d.files[i]
+}
+
+// highest returns the highest ordinal that a file has.
+func (d *directory) highest() uint64 {
+	if len(d.files) == 0 {
+		return 0
+	}
+	return d.files[len(d.files)-1].ordinal
+}
+
+// strangers returns an error if the segments are not all of one journal.
+func (d *directory) strangers() error {
+	var first *file
+	for _, f := range d.files {
+		if f.seg == nil {
+			continue
+		}
+		if first == nil {
+			first = f
+		}
+		want, who := first.seg.Journal, first.name
+		if d.journal != nil {
+			want, who = d.journal.Journal, segment.JournalName
+		}
+		if f.seg.Journal != want {
+			return &segment.CorruptError{
+				Path: f.seg.Path(), Segment: f.ordinal,
+				Err: fmt.Errorf("%w: its journal is %v, that of %s is %v; move it away",
+					segment.ErrForeign, f.seg.Journal, who, want),
+			}
+		}
+	}
+	return nil
+}
+
+// CheckNames returns ErrNotJournal if the directory holds a file that is not a journal's. A directory
+// that does not exist holds none.
+func CheckNames(fsys segment.FS, path string) error {
+	entries, err := fsys.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !ours(e) {
+			return fmt.Errorf("%s: %w: it holds %q; move that away, or use another directory",
+				path, ErrNotJournal, e.Name())
+		}
+	}
+	return nil
+}
+
+// ours reports whether a name is one that a journal's directory may have.
+func ours(e fs.DirEntry) bool {
+	name := e.Name()
+	if name == "lost+found" || name[0] == '.' {
+		return true
+	}
+	if e.IsDir() {
+		return false
+	}
+	base := strings.TrimSuffix(name, segment.TempSuffix)
+	_, isSegment := segment.ParseFileName(base)
+	return isSegment || base == segment.JournalName || name == segment.LockName
+}

@@ -1,0 +1,11 @@
+// Package recovery says what a journal's directory holds after whatever happened to it, and what may be
+// done about it.
+//
+//	directory.go  list the files, open the segments
+//	search.go     find the newest segment and walk the chain back from it (segment/FORMAT.md §6)
+//	decide.go     facts → label → action, as a table
+//	report.go     what was found, for people and for programs
+//	settle.go     what is shown is durable before it is shown
+//
+// Everything but [State.Settle] and [State.Discard] only reads. Package journal acts on the result.
+package recovery

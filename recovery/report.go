@@ -1,0 +1,336 @@
+package recovery
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mmjournal/segment"
+)
+
+// Verdict says in one word how a journal is.
+type Verdict string
+
+const (
+	Intact  Verdict = "intact"  // everything promised is there; a torn tail was never promised
+	Damaged Verdict = "damaged" // only bytes that repeat others are hurt: every record is there
+	Corrupt Verdict = "corrupt" // promised data is damaged or missing
+)
+
+// End says how a journal ends.
+type End string
+
+const (
+	EndEmpty End = "empty" // there is no segment with a record or a link
+	EndClean End = "clean" // it was closed
+	EndOpen  End = "open"  // it is being written to, or its writer was killed; no byte is out of place
+	EndTorn  End = "torn"  // there are bytes behind the end that were never promised
+)
+
+// SegmentState says what a segment file is to the journal.
+type SegmentState string
+
+const (
+	Active   SegmentState = "active"   // the newest
+	Sealed   SegmentState = "sealed"   // full
+	Linked   SegmentState = "cut"      // ended by the link of its successor
+	Prepared SegmentState = "prepared" // not used yet
+	Dead     SegmentState = "dead"     // not on the chain any more, or dropped by truncation
+	TornSeg  SegmentState = "torn"     // above the newest, with bytes that were never durable
+	Bad      SegmentState = "bad"      // damaged identity
+)
+
+// Report describes everything that a scan found.
+type Report struct {
+	Path      string      `json:"path"`
+	ID        string      `json:"id"`
+	Version   uint32      `json:"version"`
+	Created   time.Time   `json:"created"`
+	Verdict   Verdict     `json:"verdict"`
+	Label     Label       `json:"label"`
+	End       End         `json:"end"`
+	First     segment.Seq `json:"first"`   // of the first live record
+	Last      segment.Seq `json:"last"`    // of the last; First-1 if there is none
+	Durable   segment.Seq `json:"durable"` // of the last that a claim on the disk covers
+	Records   uint64      `json:"records"`
+	UsedBytes int64       `json:"used_bytes"`
+	SizeBytes int64       `json:"size_bytes"`
+	Segments  []Segment   `json:"segments"`
+	Tail      *Tail       `json:"tail,omitempty"`
+	Damage    []Damage    `json:"damage,omitempty"`
+	Warnings  []string    `json:"warnings,omitempty"`
+	Full      bool        `json:"full"` // every byte was read and checked
+
+	err error
+}
+
+// Segment describes one segment file.
+type Segment struct {
+	Ordinal uint64       `json:"ordinal"`
+	File    string       `json:"file"`
+	State   SegmentState `json:"state"`
+	Reason  string       `json:"reason,omitempty"` // why it was begun
+	Pred    uint64       `json:"pred,omitempty"`   // the segment before it
+	First   segment.Seq  `json:"first"`            // 0 if it is not on the chain
+	Last    segment.Seq  `json:"last"`             // First-1 if it holds no record
+	Records uint64       `json:"records"`
+	Used    int64        `json:"used"`
+	Size    int64        `json:"size"`
+	Created time.Time    `json:"created"`
+	Note    string       `json:"note,omitempty"`
+}
+
+// Tail describes bytes behind the journal's end that were never promised.
+type Tail struct {
+	Segment uint64         `json:"segment"`
+	File    string         `json:"file"`
+	Offset  segment.Offset `json:"offset"`
+	Bytes   int64          `json:"bytes"`
+	Seq     segment.Seq    `json:"seq"` // of the first record that may have been there
+	Why     string         `json:"why"`
+}
+
+// Damage describes one damaged place.
+type Damage struct {
+	Segment      uint64         `json:"segment"` // 0: the file JOURNAL
+	File         string         `json:"file"`
+	Offset       segment.Offset `json:"offset"`
+	Seq          segment.Seq    `json:"seq,omitempty"` // of the first record that may be affected
+	Why          string         `json:"why"`
+	Acknowledged bool           `json:"acknowledged"` // it had been promised to be durable
+	Redundant    bool           `json:"redundant"`    // other bytes say the same: no record is hurt
+}
+
+// Err returns nil, or, if the journal is corrupt, an error that says where: a *segment.CorruptError. If the files
+// are of newer software it matches segment.ErrVersion.
+func (r *Report) Err() error { return r.err }
+
+// Inspect describes the journal in a directory. It takes no lock, works beside a live writer and changes nothing. full
+// reads and checks every byte. Corruption is in the report; errors are those of the file system, ErrNotExist,
+// ErrNotJournal and segment.ErrVersion.
+func Inspect(dir string, full bool) (*Report, error) {
+	st, err := Scan(segment.OS, dir, Options{Full: full, Live: true})
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	if errors.Is(st.Err, segment.ErrVersion) {
+		return nil, st.Err
+	}
+	return st.Report, nil
+}
+
+func newReport(st *State) (*Report, error) {
+	r := &Report{
+		Path: st.dir.path, ID: st.ID.String(), Version: segment.Version, Verdict: Intact,
+		First: st.FirstLive, Last: st.Next - 1, Full: st.s.full, Label: st.Label, err: st.Err,
+	}
+	r.Records = uint64(st.Next - st.FirstLive)
+	if j := st.Journal; j != nil {
+		r.Created = j.Created
+	}
+	for _, f := range st.dir.files {
+		r.addSegment(st, f)
+	}
+	r.End = end(st)
+	r.addTail(st)
+	r.addDamage(st)
+	r.addWarnings(st)
+	var err error
+	r.Durable, err = durable(st)
+	return r, err
+}
+
+func end(st *State) End {
+	switch f := &st.s.facts; {
+	case f.tailBytes || f.above:
+		return EndTorn
+	case st.s.newest == nil && len(st.Chain) == 0:
+		return EndEmpty
+	case f.cleanMark:
+		return EndClean
+	}
+	return EndOpen
+}
+
+func (r *Report) addSegment(st *State, f *file) {
+	s := Segment{Ordinal: f.ordinal, File: f.name, State: stateOf(st, f), Note: f.why}
+	if f.seg == nil {
+		s.Note = reason(f.bad).Error()
+		r.Segments = append(r.Segments, s)
+		return
+	}
+	s.Size, s.Created = f.seg.Size, f.seg.Created
+	if slices.Contains(st.s.chain, f) {
+		l := f.seg.Link
+		s.Reason, s.Pred = l.Reason.String(), l.Pred
+		s.First, s.Last = l.Base, f.seg.Next()-1
+		s.Records, s.Used = uint64(s.Last+1-s.First), int64(f.seg.End())
+		r.UsedBytes += s.Used
+	}
+	r.SizeBytes += s.Size
+	r.Segments = append(r.Segments, s)
+}
+
+func stateOf(st *State, f *file) SegmentState {
+	newest := st.s.newest
+	switch {
+	case f.seg == nil:
+		return Bad
+	case f == newest:
+		return Active
+	case f.state != "" && slices.Contains(st.s.chain, f):
+		return f.state
+	case slices.Contains(st.s.chain, f):
+		return Linked // what precedes damage
+	case newest != nil && f.ordinal < newest.ordinal:
+		return Dead
+	case f.scan != nil && f.scan.Unused():
+		return Prepared
+	}
+	return TornSeg
+}
+
+// addTail describes what was torn: behind the newest segment's end, or else in the lowest segment above it.
+func (r *Report) addTail(st *State) {
+	newest := st.s.newest
+	if st.Err != nil && newest == nil {
+		return
+	}
+	if newest != nil && newest.scan.Tail.Bytes > 0 {
+		sc := newest.scan
+		why := sc.Stop
+		if errors.Is(why, segment.ErrHole) {
+			why = fmt.Errorf("bytes behind unwritten ones")
+		}
+		r.Tail = &Tail{newest.ordinal, newest.name, sc.End, sc.Tail.Bytes, sc.Next, why.Error()}
+		return
+	}
+	for _, f := range st.dir.files {
+		if f.seg == nil || f.scan == nil || f.scan.Unused() ||
+			newest != nil && f.ordinal <= newest.ordinal {
+			continue
+		}
+		bytes := f.scan.Tail.Bytes + int64(f.scan.End-segment.FirstFrame)
+		why := f.why
+		if why == "" {
+			why = "it has no valid link"
+		}
+		r.Tail = &Tail{f.ordinal, f.name, segment.FirstFrame, bytes, st.Next, why}
+		return
+	}
+}
+
+func (r *Report) addDamage(st *State) {
+	for _, f := range st.s.chain {
+		if f.index == nil {
+			continue
+		}
+		acked := st.Claim.Ordinal > f.ordinal
+		d := Damage{f.ordinal, f.name, f.scan.End, 0, f.index.Error(), acked, true}
+		if acked {
+			r.Damage = append(r.Damage, d)
+		} else {
+			r.Warnings = append(r.Warnings, f.name+": "+d.Why+" (never durable; it is rebuilt)")
+		}
+	}
+	if st.dir.badFile != nil {
+		d := Damage{0, segment.JournalName, 0, 0, st.dir.badFile.Error(), true, true}
+		if errors.Is(st.dir.badFile, segment.ErrMissing) {
+			d.Why = "file is missing"
+		}
+		r.Damage = append(r.Damage, d)
+	}
+	if len(r.Damage) > 0 {
+		r.Verdict = Damaged
+	}
+	var c *segment.CorruptError
+	if errors.As(st.Err, &c) {
+		r.Verdict = Corrupt
+		at := segment.Position{Ordinal: c.Segment, Offset: c.Offset}
+		d := Damage{c.Segment, segment.FileName(c.Segment), c.Offset, c.Seq, c.Err.Error(),
+			at.Less(st.Claim) || st.Label == LostSuccessor || st.Label == LostNewest, false}
+		r.Damage = append([]Damage{d}, r.Damage...)
+	}
+}
+
+func (r *Report) addWarnings(st *State) {
+	for _, name := range st.dir.foreign {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s is not a journal's file", name))
+	}
+	for _, f := range st.dir.files {
+		if f.seg == nil && f.bad != nil && st.Err == nil {
+			r.Warnings = append(r.Warnings,
+				fmt.Sprintf("%s is not in use and damaged: %v", f.name, reason(f.bad)))
+		}
+	}
+	if t := r.Tail; t != nil {
+		r.Warnings = append(r.Warnings, t.String())
+	}
+}
+
+// durable returns the last seq that a claim covers.
+func durable(st *State) (segment.Seq, error) {
+	for _, seg := range slices.Backward(st.Chain) {
+		switch {
+		case st.Claim.Ordinal < seg.Ordinal:
+			continue
+		case st.Claim.Ordinal > seg.Ordinal || st.Claim.Offset >= seg.End():
+			return seg.Next() - 1, nil
+		case st.Claim.Offset <= segment.FirstFrame:
+			return seg.Link.Base - 1, nil
+		}
+		seq, err := seg.SeqAt(st.Claim.Offset)
+		if errors.Is(err, segment.ErrCorrupt) {
+			return seg.Link.Base - 1, nil
+		}
+		return seq - 1, err
+	}
+	return st.FirstLive - 1, nil
+}
+
+// String says it in a sentence.
+func (t *Tail) String() string {
+	return fmt.Sprintf("torn tail: %s, offset %d, %d bytes from seq %d on, never promised (%s)",
+		t.File, t.Offset, t.Bytes, t.Seq, t.Why)
+}
+
+// String says it in a sentence.
+func (d *Damage) String() string {
+	s := fmt.Sprintf("%s, offset %d: %s", d.File, d.Offset, d.Why)
+	if d.Seq > 0 {
+		s += fmt.Sprintf("; from seq %d on", d.Seq)
+	}
+	switch {
+	case d.Redundant:
+		s += "; no record is hurt"
+	case d.Acknowledged:
+		s += "; it had been acknowledged as durable"
+	}
+	return s
+}
+
+// String returns a text of several lines for people.
+func (r *Report) String() string {
+	var b strings.Builder
+	how := "quick check"
+	if r.Full {
+		how = "every byte checked"
+	}
+	fmt.Fprintf(&b, "%s: %s (%s), end: %s\n", r.Path, r.Verdict, how, r.End)
+	if r.Records > 0 {
+		fmt.Fprintf(&b, "records %d to %d (%d), durable to %d\n",
+			r.First, r.Last, r.Records, r.Durable)
+	} else {
+		fmt.Fprintf(&b, "no records, next seq %d\n", r.Last+1)
+	}
+	for _, d := range r.Damage {
+		fmt.Fprintf(&b, "damage: %s\n", d.String())
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(&b, "warning: %s\n", w)
+	}
+	return b.String()
+}

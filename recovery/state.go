@@ -1,0 +1,223 @@
+package recovery
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"mmjournal/segment"
+)
+
+// State is what a scan of a directory found. It holds the segments open until Close.
+type State struct {
+	Label  Label
+	Action Action
+	Err    error // why the action is Refuse; otherwise nil
+	Report *Report
+
+	ID        segment.ID
+	Journal   *segment.JournalFile // nil if missing or bad
+	Next      segment.Seq          // of the next record
+	FirstLive segment.Seq
+	End       segment.Position // where the newest segment's frames end; zero without one
+	Claim     segment.Position // everything below is known to be durable
+	Highest   uint64           // the highest ordinal of a segment file
+
+	// Chain holds the segments that make up the journal, oldest first, ready to be read. If Err is
+	// not nil it is what precedes the damage, as far as it can be read.
+	Chain []*segment.Segment
+	// NewestScan is the scan of the chain's last segment; nil if the chain is empty.
+	NewestScan *segment.Scan
+
+	dir *directory
+	s   *search
+}
+
+// Options say how a directory is scanned.
+type Options struct {
+	// Full reads and checks every byte of the chain; otherwise segments that a claim covers wholly
+	// are trusted until they are read.
+	Full bool
+	// Live allows for a writer that is at work meanwhile: a finding that speaks against the journal
+	// must show again, at the same place, on a second look.
+	Live bool
+}
+
+// looks is how often a live directory is looked at before a moving finding is believed: a writer that
+// rolls and truncates all the time may spoil several looks in a row.
+const looks = 20
+
+// Scan reads what the directory holds and decides what it means. It changes nothing. Damage, and files of newer software,
+// are no error of Scan: they are in the state. Errors are those of the file system, ErrNotExist and ErrNotJournal.
+func Scan(fsys segment.FS, path string, o Options) (*State, error) {
+	st, err := scanOnce(fsys, path, o.Full)
+	if !o.Live {
+		return st, err
+	}
+	for range looks {
+		if err == nil && st.Err == nil {
+			return st, nil
+		}
+		again, errAgain := scanOnce(fsys, path, o.Full)
+		same := sameFinding(st, err, again, errAgain)
+		if st != nil {
+			st.Close()
+		}
+		st, err = again, errAgain
+		if same {
+			break
+		}
+	}
+	return st, err
+}
+
+// sameFinding reports whether two looks at a directory say the same.
+func sameFinding(a *State, aErr error, b *State, bErr error) bool {
+	if aErr != nil || bErr != nil {
+		return aErr != nil && bErr != nil && aErr.Error() == bErr.Error()
+	}
+	return a.Err != nil && b.Err != nil && a.Err.Error() == b.Err.Error()
+}
+
+func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
+	d, err := read(fsys, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	empty := len(d.files) == 0 && d.journal == nil && d.newer == nil
+	switch {
+	case empty && len(d.foreign) > 0:
+		return nil, fmt.Errorf("%s: %w: it holds %q", path, ErrNotJournal, d.foreign[0])
+	case empty && errors.Is(d.badFile, segment.ErrMissing):
+		return nil, fmt.Errorf("%s: %w", path, ErrNotExist)
+	}
+	s := &search{d: d, full: full}
+	if err := s.run(); err != nil {
+		return nil, err
+	}
+	st = newState(d, s)
+	st.Report, err = newReport(st)
+	return st, err
+}
+
+func newState(d *directory, s *search) *State {
+	st := &State{
+		Err: s.err, Journal: d.journal, Claim: s.claim, Highest: d.highest(),
+		Next: 1, FirstLive: 1, dir: d, s: s,
+	}
+	st.Label, st.Action = decide(&s.facts)
+	if d.journal != nil {
+		st.ID = d.journal.Journal
+	}
+	for _, f := range slices.Backward(s.chain) {
+		if f.scan != nil {
+			f.seg.Adopt(f.scan)
+		}
+		st.Chain = append(st.Chain, f.seg)
+		st.ID = f.seg.Journal
+	}
+	if len(s.chain) > 0 {
+		f := s.chain[0]
+		st.NewestScan = f.scan
+		st.Next = f.scan.Next
+		st.FirstLive = min(max(f.scan.FirstLive, st.Chain[0].Link.Base), f.scan.Next)
+		st.End = segment.Position{Ordinal: f.ordinal, Offset: f.scan.End}
+	}
+	return st
+}
+
+// Close closes the segments that nobody has taken.
+func (st *State) Close() {
+	st.dir.close()
+	st.Chain = nil
+}
+
+// TakeChain hands the chain's segments over to the caller, who must drop them.
+func (st *State) TakeChain() []*segment.Segment {
+	for _, f := range st.s.chain {
+		f.seg = nil
+	}
+	chain := st.Chain
+	st.Chain = nil
+	return chain
+}
+
+// Settle makes everything that the state shows durable. The page cache may hold bytes that an earlier, failed
+// write has not brought to the disk, and that no sync would write again: so every page above the last claim
+// is marked as modified first. Then the segments are synced, oldest first. The caller scans again afterwards,
+// and believes only that.
+func (st *State) Settle() error {
+	for i, seg := range st.Chain {
+		if st.Claim.Ordinal > seg.Ordinal {
+			continue
+		}
+		from, to := segment.FirstFrame, seg.End()
+		if st.Claim.Ordinal == seg.Ordinal {
+			from = st.Claim.Offset
+		}
+		if i < len(st.Chain)-1 {
+			to = segment.Offset(seg.Size) // the index behind a seal
+		}
+		if err := settle(st.dir.fsys, seg, from, to); err != nil {
+			return err
+		}
+	}
+	return st.dir.fsys.SyncDir(st.dir.path)
+}
+
+func settle(fsys segment.FS, seg *segment.Segment, from, to segment.Offset) error {
+	w, err := segment.Open(fsys, seg.Path(), segment.ReadWrite)
+	if err != nil {
+		return err
+	}
+	if err = w.Dirty(from, to); err == nil {
+		err = w.Sync()
+	}
+	return errors.Join(err, w.Drop())
+}
+
+// Foreign returns the names in the directory that are not a journal's.
+func (st *State) Foreign() []string { return st.dir.foreign }
+
+// Prepared returns the ordinals of the segments above the newest one, in descending order: the order in
+// which they may be removed, each durably before the next, without leaving a gap.
+func (st *State) Prepared() (ordinals []uint64) {
+	for _, f := range slices.Backward(st.dir.files) {
+		if f.ordinal > st.End.Ordinal && f.bad == nil {
+			ordinals = append(ordinals, f.ordinal)
+		}
+	}
+	return ordinals
+}
+
+// Dead returns the ordinals of the segments below the newest one that are not on the chain.
+func (st *State) Dead() (ordinals []uint64) {
+	for _, f := range st.dir.files {
+		if f.ordinal < st.End.Ordinal && f.bad == nil && !slices.Contains(st.s.chain, f) {
+			ordinals = append(ordinals, f.ordinal)
+		}
+	}
+	return ordinals
+}
+
+// Temps returns the names of files that were under preparation.
+func (st *State) Temps() []string { return st.dir.temps }
+
+// Remove removes files by name; one that is gone already is no error.
+func Remove(fsys segment.FS, dir string, names ...string) error {
+	var errs error
+	for _, name := range names {
+		err := fsys.Remove(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = errors.Join(errs, err)
+		}
+	}
+	return errs
+}

@@ -1,0 +1,148 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/klauspost/crc32"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksum returns the CRC-32C of p (RFC 3720).
+func Checksum(p []byte) uint32 { return crc32.Update(0, castagnoli, p) }
+
+// slicing holds the tables of slicing-by-8 (Kounavis and Berry, "A Systematic Approach to Building High
+// Performance, Software-based, CRC Generators", 2005).
+var slicing = func() (t [8][256]uint32) {
+	for i := range 256 {
+		t[0][i] = castagnoli[i]
+	}
+	for i := range 256 {
+		for k := 1; k < 8; k++ {
+			c := t[k-1][i]
+			t[k][i] = t[0][c&0xff] ^ c>>8
+		}
+	}
+	return t
+}()
+
+// extend8 continues the CRC-32C (in its inverted, running form) over the 8 bytes of x. It exists because a
+// slice handed to crc32.Update escapes to the heap.
+func extend8(c uint32, x uint64) uint32 {
+	x ^= uint64(c)
+	return slicing[7][x&0xff] ^ slicing[6][x>>8&0xff] ^ slicing[5][x>>16&0xff] ^
+		slicing[4][x>>24&0xff] ^ slicing[3][x>>32&0xff] ^ slicing[2][x>>40&0xff] ^
+		slicing[1][x>>48&0xff] ^ slicing[0][x>>56]
+}
+
+// bind turns the checksum of a payload into that of its frame: FORMAT.md §4.
+func bind(payloadCRC uint32, salt uint64, at Offset, length uint32, seqKind uint64) uint32 {
+	c := extend8(^payloadCRC, salt^(uint64(at)<<29|uint64(length)))
+	return ^extend8(c, seqKind)
+}
+
+// header is a frame's decoded header.
+type header struct {
+	length uint32 // header and payload, without padding
+	crc    uint32
+	seq    Seq
+	kind   Kind // with flags
+}
+
+// size is how many bytes the frame takes.
+func (h *header) size() Offset { return pad8(Offset(h.length)) }
+
+func seqKind(seq Seq, kind Kind) uint64 { return uint64(seq)<<8 | uint64(kind) }
+
+// publication is a frame's first 8 bytes as one little-endian word.
+func publication(length, crc uint32) uint64 { return uint64(crc)<<32 | uint64(length) }
+
+// readHeader reads the header at off and checks that the frame it announces lies inside b, that is conditions 1
+// and 2 of FORMAT.md §4. The first word is loaded atomically: once it is there, so is the frame.
+func readHeader(b []byte, off Offset) (h header, err error) {
+	if off < FirstFrame || off > Offset(len(b))-HeaderSize {
+		return h, ErrHole
+	}
+	first := load64(b, off)
+	if first == 0 {
+		return h, ErrHole
+	}
+	second := le.Uint64(b[off+8:])
+	h = header{uint32(first), uint32(first >> 32), Seq(second >> 8), Kind(second)}
+	if h.length < HeaderSize || int64(h.length) > int64(len(b))-int64(off) ||
+		pad8(int64(h.length)) > int64(len(b))-int64(off) {
+		return h, fmt.Errorf("%w: length %d", ErrFrame, h.length)
+	}
+	return h, nil
+}
+
+// check verifies the frame at off, whose header readHeader returned: conditions 3 to 5 of FORMAT.md §4.
+func (h *header) check(b []byte, off Offset, salt uint64) error {
+	end := off + Offset(h.length)
+	payload := b[off+HeaderSize : end]
+	if bind(Checksum(payload), salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
+		return ErrChecksum
+	}
+	if !zero(b[end : off+h.size()]) {
+		return fmt.Errorf("%w: padding is not zero", ErrFrame)
+	}
+	return h.checkKind()
+}
+
+func (h *header) checkKind() error {
+	want := uint32(0)
+	switch h.kind {
+	case KindRecord, KindBatch, KindBatchEnd, KindVoid:
+		return nil
+	case KindMark:
+		want = markFrame
+	case KindLink:
+		want = linkFrame
+	case KindSeal:
+		want = sealFrame
+	default:
+		return fmt.Errorf("%w: a frame of %v", ErrVersion, h.kind)
+	}
+	if h.length != want {
+		return fmt.Errorf("%w: a %v of %d bytes", ErrFrame, h.kind, h.length)
+	}
+	return nil
+}
+
+// readFrame reads and fully verifies the frame at off, but for its place in the order of frames.
+func readFrame(b []byte, off Offset, salt uint64) (h header, payload []byte, err error) {
+	if h, err = readHeader(b, off); err != nil {
+		return h, nil, err
+	}
+	if err = h.check(b, off, salt); err != nil {
+		return h, nil, err
+	}
+	return h, b[off+HeaderSize : off+Offset(h.length)], nil
+}
+
+// fillFrame writes everything of a frame but its publication, which it returns. The payload must
+// already be in place, and crc be its checksum.
+func fillFrame(b []byte, off Offset, n int, crc uint32, salt uint64, seq Seq, kind Kind) uint64 {
+	length := uint32(HeaderSize + n)
+	sk := seqKind(seq, kind)
+	le.PutUint64(b[off+8:], sk)
+	return publication(length, bind(crc, salt, off, length, sk))
+}
+
+// lastNonZero returns the index of the last byte of b that is not zero, or -1.
+func lastNonZero(b []byte) int {
+	n := len(b)
+	for n >= 32 {
+		p := b[n-32 : n]
+		if binary.NativeEndian.Uint64(p)|binary.NativeEndian.Uint64(p[8:])|
+			binary.NativeEndian.Uint64(p[16:])|binary.NativeEndian.Uint64(p[24:]) != 0 {
+			break
+		}
+		n -= 32
+	}
+	for n > 0 && b[n-1] == 0 {
+		n--
+	}
+	return n - 1
+}

@@ -1,0 +1,55 @@
+package segment
+
+import "io/fs"
+
+// FS is every file-system operation that the project performs, so that tests can put a simulated
+// disk, or a failing one, under the real code. [OS] is the real one, [NewMemFS] keeps everything in
+// memory. Errors match [fs.ErrNotExist] and the like with errors.Is. Implementations are safe for
+// concurrent use.
+type FS interface {
+	// MkdirAll creates dir and its missing parents and makes the new names durable.
+	MkdirAll(dir string) error
+	// ReadDir lists the directory, sorted by name.
+	ReadDir(dir string) ([]fs.DirEntry, error)
+	// Open opens a file. With [Create] the file must not exist yet.
+	Open(path string, mode OpenMode) (File, error)
+	// Rename atomically gives a file a new name, replacing what has it. Durable after SyncDir.
+	Rename(oldPath, newPath string) error
+	// Remove removes a name. Durable after SyncDir.
+	Remove(path string) error
+	// SyncDir makes the directory's names durable.
+	SyncDir(dir string) error
+}
+
+// OpenMode says how [FS.Open] opens a file.
+type OpenMode int
+
+const (
+	ReadOnly  OpenMode = iota // for reading and read-only mappings
+	ReadWrite                 // for reading, writing and shared writable mappings
+	Create                    // a new file, otherwise as ReadWrite; fails with fs.ErrExist
+)
+
+// File is an open file of an [FS]. Its methods may be called concurrently, but for Close.
+type File interface {
+	// Size returns the file's current size in bytes.
+	Size() (int64, error)
+	// ReadAt is io.ReaderAt.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt is io.WriterAt.
+	WriteAt(p []byte, off int64) (int, error)
+	// Truncate sets the file's size; new bytes are zero.
+	Truncate(size int64) error
+	// Allocate reserves disk space for the first size bytes without changing them. It returns an
+	// error that matches errors.ErrUnsupported where the file system cannot.
+	Allocate(size int64) error
+	// Sync makes the file's content and metadata durable (fsync).
+	Sync() error
+	// Datasync makes the file's content durable, mapped stores included, and the metadata that is
+	// needed to read it (fdatasync).
+	Datasync() error
+	// Map maps the first size bytes, shared with the file. It outlives Close.
+	Map(size int64, mode OpenMode) (*Mapping, error)
+	// Close releases the descriptor; it makes nothing durable.
+	Close() error
+}

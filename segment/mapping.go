@@ -1,0 +1,95 @@
+package segment
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Mapping is a file's bytes in memory. The bytes come from mmap on a real file and from the heap in
+// tests, behind the same type, so that the race detector and simulated disks see the real code.
+//
+// All bytes but the first eight of a frame are read and written as plain memory; those eight are
+// its publication and go through load64 and store64 only.
+type Mapping struct {
+	b        []byte
+	unmap    func() error
+	readOnly func() error // makes stores fault from now on
+
+	// stored, if set, is called after each group of stores, before the next group: tests watch
+	// the order in which bytes reach the page cache through it.
+	stored func()
+}
+
+// NewMapping returns a mapping over b, which must be 8-aligned. unmap, if not nil, is called once by Close;
+// stored, if not nil, after each group of stores by the writer. It is for file systems kept in memory.
+func NewMapping(b []byte, unmap func() error, stored func()) *Mapping {
+	if len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
+		panic("segment: mapping is not 8-aligned")
+	}
+	return &Mapping{b: b, unmap: unmap, stored: stored}
+}
+
+// Bytes returns the mapped bytes. They must not be touched after Close.
+func (m *Mapping) Bytes() []byte { return m.b }
+
+// Close unmaps the bytes.
+func (m *Mapping) Close() error {
+	m.b = nil
+	if m.unmap == nil {
+		return nil
+	}
+	unmap := m.unmap
+	m.unmap = nil
+	return unmap()
+}
+
+// protect makes the mapping read-only where that is possible: a stray store then faults.
+func (m *Mapping) protect() error {
+	if m.readOnly == nil {
+		return nil
+	}
+	return m.readOnly()
+}
+
+// notify tells a watching test that a group of stores is done.
+func (m *Mapping) notify() {
+	if m.stored != nil {
+		m.stored()
+	}
+}
+
+// load64 loads the 8 little-endian bytes at off, a multiple of 8, atomically.
+func load64(b []byte, off Offset) uint64 {
+	return littleEndian(atomic.LoadUint64((*uint64)(unsafe.Pointer(&b[off : off+8][0]))))
+}
+
+// store64 stores 8 little-endian bytes at off, a multiple of 8, atomically.
+func store64(b []byte, off Offset, v uint64) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&b[off : off+8][0])), littleEndian(v))
+}
+
+// dirty marks the pages of b[from:to] as modified without changing them. A plain b[i] = b[i]
+// would not do: the compiler drops it.
+func dirty(b []byte, from, to Offset) {
+	for off := from &^ 7; off < to; off = (off | (pageSize - 1)) + 1 {
+		atomic.AddUint64((*uint64)(unsafe.Pointer(&b[off : off+8][0])), 0)
+	}
+}
+
+// littleEndian converts between the machine's byte order and little-endian; on little-endian
+// machines it compiles to nothing.
+func littleEndian(v uint64) uint64 {
+	var p [8]byte
+	binary.NativeEndian.PutUint64(p[:], v)
+	return binary.LittleEndian.Uint64(p[:])
+}
+
+// addressOf returns the address range of the mapping, to tell whose fault a fault is.
+func (m *Mapping) addressOf() (lo, hi uintptr) {
+	if len(m.b) == 0 {
+		return 0, 0
+	}
+	lo = uintptr(unsafe.Pointer(&m.b[0]))
+	return lo, lo + uintptr(len(m.b))
+}

@@ -1,0 +1,50 @@
+//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
+
+package segment
+
+import (
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapFile maps the first size bytes of f, shared, between two guard pages: an access beyond either end
+// faults instead of touching somebody else's memory.
+func mapFile(f *os.File, size int64, mode OpenMode) (*Mapping, error) {
+	prot := unix.PROT_READ
+	if mode != ReadOnly {
+		prot |= unix.PROT_WRITE
+	}
+	return mapGuarded(int(f.Fd()), size, prot, unix.MAP_SHARED)
+}
+
+// mapAnonymous returns size zero bytes that belong to no file.
+func mapAnonymous(size int64) (*Mapping, error) {
+	return mapGuarded(-1, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+}
+
+func mapGuarded(fd int, size int64, prot, flags int) (*Mapping, error) {
+	page := int64(os.Getpagesize())
+	inner := (size + page - 1) &^ (page - 1)
+	total := uintptr(inner + 2*page)
+	if size <= 0 || int64(total) != inner+2*page {
+		return nil, fmt.Errorf("%w: %d bytes", unix.ENOMEM, size)
+	}
+	window, err := unix.MmapPtr(-1, 0, nil, total, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, fmt.Errorf("reserve %d bytes of address space: %w", total, err)
+	}
+	start := unsafe.Add(window, page)
+	if _, err := unix.MmapPtr(fd, 0, start, uintptr(inner), prot, flags|unix.MAP_FIXED); err != nil {
+		unix.MunmapPtr(window, total)
+		return nil, fmt.Errorf("mmap %d bytes: %w", size, err)
+	}
+	b := unsafe.Slice((*byte)(start), size)
+	return &Mapping{
+		b:        b,
+		unmap:    func() error { return unix.MunmapPtr(window, total) },
+		readOnly: func() error { return unix.Mprotect(unsafe.Slice((*byte)(start), inner), unix.PROT_READ) },
+	}, nil
+}

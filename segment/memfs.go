@@ -1,0 +1,188 @@
+package segment
+
+import (
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// NewMemFS returns a file system that keeps its files in anonymous memory, outside the Go heap. It forgets
+// everything with the process; its syncs do nothing. A file's memory is freed when its name and its
+// last mapping are gone.
+func NewMemFS() FS { return &memFS{files: map[string]*memFile{}} }
+
+type memFS struct {
+	mu    sync.Mutex
+	files map[string]*memFile
+}
+
+// memFile is a file's bytes and who still needs them.
+type memFile struct {
+	mu   sync.Mutex
+	m    *Mapping // nil while the file is empty
+	refs int      // the name, and each mapping and open handle
+}
+
+func (f *memFile) hold() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refs++
+}
+
+func (f *memFile) drop() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refs--; f.refs > 0 || f.m == nil {
+		return nil
+	}
+	m := f.m
+	f.m = nil
+	return m.Close()
+}
+
+func pathErr(op, path string, err error) error {
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
+
+func (m *memFS) MkdirAll(string) error { return nil }
+func (m *memFS) SyncDir(string) error  { return nil }
+
+func (m *memFS) ReadDir(dir string) ([]fs.DirEntry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []fs.DirEntry
+	for path := range m.files {
+		if filepath.Dir(path) == filepath.Clean(dir) {
+			list = append(list, memEntry{filepath.Base(path)})
+		}
+	}
+	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return list, nil
+}
+
+func (m *memFS) Open(path string, mode OpenMode) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.files[path]
+	switch {
+	case mode == Create && f != nil:
+		return nil, pathErr("open", path, fs.ErrExist)
+	case mode == Create:
+		f = &memFile{refs: 1}
+		m.files[path] = f
+	case f == nil:
+		return nil, pathErr("open", path, fs.ErrNotExist)
+	}
+	f.hold()
+	return &memHandle{f}, nil
+}
+
+func (m *memFS) Rename(oldPath, newPath string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.files[oldPath]
+	if f == nil {
+		return pathErr("rename", oldPath, fs.ErrNotExist)
+	}
+	delete(m.files, oldPath)
+	replaced := m.files[newPath]
+	m.files[newPath] = f
+	if replaced != nil {
+		return replaced.drop()
+	}
+	return nil
+}
+
+func (m *memFS) Remove(path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.files[path]
+	if f == nil {
+		return pathErr("remove", path, fs.ErrNotExist)
+	}
+	delete(m.files, path)
+	return f.drop()
+}
+
+// memHandle is an open memFile.
+type memHandle struct{ f *memFile }
+
+// bytes returns the file's content; the file's lock guards its replacement, not its bytes.
+func (h *memHandle) bytes() []byte {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	if h.f.m == nil {
+		return nil
+	}
+	return h.f.m.b
+}
+
+func (h *memHandle) Size() (int64, error)   { return int64(len(h.bytes())), nil }
+func (h *memHandle) Allocate(int64) error   { return nil }
+func (h *memHandle) Sync() error            { return nil }
+func (h *memHandle) Datasync() error        { return nil }
+func (h *memHandle) Close() error           { return h.f.drop() }
+func (h *memHandle) Truncate(n int64) error { return h.resize(n) }
+
+func (h *memHandle) ReadAt(p []byte, off int64) (int, error) {
+	b := h.bytes()
+	if off >= int64(len(b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (h *memHandle) WriteAt(p []byte, off int64) (int, error) {
+	if end := off + int64(len(p)); end > int64(len(h.bytes())) {
+		if err := h.resize(end); err != nil {
+			return 0, err
+		}
+	}
+	return copy(h.bytes()[off:], p), nil
+}
+
+// resize gives the file new bytes; it must not be mapped yet.
+func (h *memHandle) resize(n int64) error {
+	m, err := mapAnonymous(n)
+	if err != nil {
+		return err
+	}
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	old := h.f.m
+	h.f.m = m
+	if old == nil {
+		return nil
+	}
+	copy(m.b, old.b)
+	return old.Close()
+}
+
+func (h *memHandle) Map(size int64, _ OpenMode) (*Mapping, error) {
+	b := h.bytes()
+	if size > int64(len(b)) {
+		return nil, pathErr("map", "memory", fs.ErrInvalid)
+	}
+	h.f.hold()
+	return NewMapping(b[:size:size], h.f.drop, nil), nil
+}
+
+// memEntry is a name in a directory.
+type memEntry struct{ name string }
+
+func (e memEntry) Name() string               { return e.name }
+func (e memEntry) IsDir() bool                { return false }
+func (e memEntry) Type() fs.FileMode          { return 0 }
+func (e memEntry) Info() (fs.FileInfo, error) { return e, nil }
+func (e memEntry) Size() int64                { return 0 }
+func (e memEntry) Mode() fs.FileMode          { return 0 }
+func (e memEntry) ModTime() time.Time         { return time.Time{} }
+func (e memEntry) Sys() any                   { return nil }

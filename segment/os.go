@@ -1,0 +1,93 @@
+package segment
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// OS is the operating system's file system. Files are created with mode 0600, directories with 0700.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) MkdirAll(dir string) error {
+	if fi, err := os.Stat(dir); err == nil {
+		if !fi.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: errNotDir}
+		}
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := (osFS{}).MkdirAll(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return osFS{}.SyncDir(parent)
+}
+
+var errNotDir = errors.New("not a directory")
+
+func (osFS) ReadDir(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
+
+func (osFS) Open(path string, mode OpenMode) (File, error) {
+	flag := os.O_RDONLY
+	switch mode {
+	case ReadWrite:
+		flag = os.O_RDWR
+	case Create:
+		flag = os.O_RDWR | os.O_CREATE | os.O_EXCL
+	}
+	f, err := os.OpenFile(path, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+func (osFS) Rename(oldPath, newPath string) error { return os.Rename(oldPath, newPath) }
+
+func (osFS) Remove(path string) error { return os.Remove(path) }
+
+func (osFS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncDir(d), d.Close())
+}
+
+// osFile is an *os.File with the calls that package os does not have.
+type osFile struct{ *os.File }
+
+func (f *osFile) Size() (int64, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+func (f *osFile) Allocate(size int64) error { return allocate(f.File, size) }
+func (f *osFile) Datasync() error           { return datasync(f.File) }
+func (f *osFile) Sync() error               { return fullsync(f.File) }
+
+func (f *osFile) Map(size int64, mode OpenMode) (*Mapping, error) {
+	return mapFile(f.File, size, mode)
+}
+
+func errUnsupported(op string) error {
+	return &os.SyscallError{Syscall: op, Err: errors.ErrUnsupported}
+}
+
+func pathError(op string, f *os.File, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: f.Name(), Err: err}
+}

@@ -1,0 +1,154 @@
+package segment
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrUnnamed: a directory could not be synced, so it is not known which names survive a power cut.
+// There is nothing to retry: the next sync would report success without having written anything.
+var ErrUnnamed = errors.New("directory could not be synced")
+
+// NewIdentity returns an identity with a new random salt.
+func NewIdentity(journal ID, ordinal uint64, size int64, now time.Time) Identity {
+	id := Identity{Journal: journal, Ordinal: ordinal, Size: size, Created: now}
+	var b [8]byte
+	for id.Salt == 0 {
+		rand.Read(b[:]) // never fails
+		id.Salt = le.Uint64(b[:])
+	}
+	return id
+}
+
+// NewID returns a random journal id.
+func NewID() (id ID) {
+	rand.Read(id[:])
+	id[6] = id[6]&0x0f | 0x40 // version 4
+	id[8] = id[8]&0x3f | 0x80 // RFC 9562 variant
+	return id
+}
+
+// Prepare creates the segment file of an identity in dir: sized, really reserved, zeroed, identified, and durable
+// under its name when Prepare returns; then it maps it.
+//
+// zeroChunk is the size of the writes that zero the file, in bytes, which decides the size of the folios in the
+// page cache, and so what a later sync of one page writes; 0 leaves the file as the file system
+// reserved it. If Prepare fails it leaves no file behind, and may be repeated, but for ErrUnnamed. Lack of space matches
+// ErrNoSpace.
+func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) {
+	path := filepath.Join(dir, FileName(id.Ordinal))
+	tmp := path + TempSuffix
+	f, err := createFresh(fsys, tmp)
+	if err != nil {
+		return nil, noSpace(err)
+	}
+	fail := func(name string, err error) (*Segment, error) {
+		err = errors.Join(err, f.Close(), fsys.Remove(name))
+		return nil, noSpace(fmt.Errorf("prepare %s: %w", path, err))
+	}
+	if err := fill(f, &id, zeroChunk); err != nil {
+		return fail(tmp, err)
+	}
+	if err := fsys.Rename(tmp, path); err != nil {
+		return fail(tmp, err)
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return fail(path, fmt.Errorf("%w: %w", ErrUnnamed, err))
+	}
+	s, err := newSegment(f, path, id, ReadWrite)
+	if err != nil {
+		return fail(path, err)
+	}
+	return s, nil
+}
+
+// TempSuffix ends the names of files under preparation.
+const TempSuffix = ".tmp"
+
+// createFresh creates a file, in place of one that an earlier life may have left under the same name.
+func createFresh(fsys FS, path string) (File, error) {
+	f, err := fsys.Open(path, Create)
+	if errors.Is(err, fs.ErrExist) {
+		if err := fsys.Remove(path); err != nil {
+			return nil, err
+		}
+		f, err = fsys.Open(path, Create)
+	}
+	return f, err
+}
+
+func fill(f File, id *Identity, zeroChunk int) error {
+	if err := f.Truncate(id.Size); err != nil {
+		return err
+	}
+	err := f.Allocate(id.Size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		zeroChunk, err = max(zeroChunk, 64<<10), nil // writing is the only way to reserve
+	}
+	if err != nil {
+		return err
+	}
+	if zeroChunk > 0 {
+		if err := writeZeros(f, id.Size, zeroChunk); err != nil {
+			return err
+		}
+	}
+	if _, err := f.WriteAt(id.Encode(), 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func writeZeros(f File, size int64, chunk int) error {
+	zeros := make([]byte, chunk)
+	for off := int64(0); off < size; off += int64(chunk) {
+		n := min(int64(chunk), size-off)
+		if _, err := f.WriteAt(zeros[:n], off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noSpace makes an error that means a full disk match ErrNoSpace.
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return err
+}
+
+// WriteJournalFile durably replaces the file JOURNAL in dir. If it fails, the old one may be there
+// or the new one. ErrUnnamed and ErrNoSpace are as for Prepare.
+func WriteJournalFile(fsys FS, dir string, j JournalFile) error {
+	path := filepath.Join(dir, JournalName)
+	tmp := path + TempSuffix
+	f, err := createFresh(fsys, tmp)
+	if err != nil {
+		return noSpace(err)
+	}
+	if _, err = f.WriteAt(j.Encode(), 0); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fsys.Rename(tmp, path)
+	}
+	if err != nil {
+		return noSpace(fmt.Errorf("write %s: %w", path, errors.Join(err, fsys.Remove(tmp))))
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return fmt.Errorf("write %s: %w: %w", path, ErrUnnamed, err)
+	}
+	return nil
+}
+
+// Names of the files in a journal's directory that are no segments.
+const (
+	JournalName = "JOURNAL"
+	LockName    = "LOCK"
+)

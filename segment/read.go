@@ -1,0 +1,162 @@
+package segment
+
+import (
+	"runtime/debug"
+)
+
+// Read returns a copy of the payload of the record seq, which must be published in this segment, in buf's memory
+// if it is large enough. Damage comes as a *CorruptError that names the first damaged frame on the way
+// from the nearest index entry.
+func (s *Segment) Read(seq Seq, buf []byte) (p []byte, err error) {
+	defer s.catch("read", debug.SetPanicOnFault(true), &err)
+	at, err := s.locate(seq)
+	if err != nil {
+		return nil, err
+	}
+	p, _, err = s.readAt(at, seq)
+	if err != nil {
+		return nil, err
+	}
+	return append(buf[:0], p...), nil
+}
+
+// View calls fn with the payload of the record seq, without copying it. The slice is valid until fn
+// returns, and only for reading: a store to it is a fault, which View returns as an error.
+func (s *Segment) View(seq Seq, fn func(payload []byte) error) (err error) {
+	defer s.catch("view", debug.SetPanicOnFault(true), &err)
+	at, err := s.locate(seq)
+	if err != nil {
+		return err
+	}
+	p, _, err := s.readAt(at, seq)
+	if err != nil {
+		return err
+	}
+	return fn(p[:len(p):len(p)])
+}
+
+// Locate returns the offset of the frame of the record seq, for ReadNext.
+func (s *Segment) Locate(seq Seq) (at Offset, err error) {
+	defer s.catch("locate", debug.SetPanicOnFault(true), &err)
+	return s.locate(seq)
+}
+
+// ReadNext reads the record seq from the first record frame at or behind at, as Read does, and returns where
+// the next one may be found.
+func (s *Segment) ReadNext(at Offset, seq Seq, buf []byte) (p []byte, next Offset, err error) {
+	defer s.catch("read", debug.SetPanicOnFault(true), &err)
+	p, next, err = s.readAt(at, seq)
+	if err != nil {
+		return nil, 0, err
+	}
+	return append(buf[:0], p...), next, nil
+}
+
+// locate hops from header to header, from the nearest index entry to the record seq.
+func (s *Segment) locate(seq Seq) (Offset, error) {
+	s.loadIndex.Do(s.findIndex)
+	b, end := s.published()
+	from := s.index.floor(seq - s.Link.Base)
+	for at := from; ; {
+		h, err := readHeader(b, at)
+		if err != nil || at >= end || h.seq > seq {
+			return 0, s.firstBad(from, end, seq)
+		}
+		if h.seq == seq && h.kind.IsRecord() {
+			return at, nil
+		}
+		at += h.size()
+	}
+}
+
+// readAt verifies frames from at on until it has verified the record seq, and returns its payload.
+func (s *Segment) readAt(at Offset, seq Seq) ([]byte, Offset, error) {
+	b, end := s.published()
+	for {
+		if at >= end {
+			return nil, 0, s.corrupt(at, seq, ErrHole)
+		}
+		h, payload, err := readFrame(b, at, s.Salt)
+		switch {
+		case err != nil:
+			return nil, 0, s.corrupt(at, seq, err)
+		case h.seq != seq:
+			return nil, 0, s.corrupt(at, seq, ErrSeq)
+		case h.kind.IsRecord():
+			return payload, at + h.size(), nil
+		}
+		at += h.size()
+	}
+}
+
+// published returns the bytes up to the published end, and that end. They are what readers may look at: a frame
+// behind it may be half there.
+func (s *Segment) published() ([]byte, Offset) {
+	end := s.End()
+	return s.m.b[:end:end], end
+}
+
+// firstBad finds the first frame that is damaged, after hopping over headers went wrong.
+func (s *Segment) firstBad(from, end Offset, seq Seq) error {
+	b := s.m.b[:end:end]
+	var last Seq
+	for at := from; at < end; {
+		h, _, err := readFrame(b, at, s.Salt)
+		if err != nil {
+			return s.corrupt(at, max(last+1, s.Link.Base), err)
+		}
+		if h.kind.IsRecord() {
+			last = h.seq
+		}
+		at += h.size()
+	}
+	return s.corrupt(end, seq, ErrSeq)
+}
+
+func (s *Segment) corrupt(at Offset, seq Seq, err error) error {
+	return &CorruptError{Path: s.path, Segment: s.Ordinal, Offset: at, Seq: seq, Err: err}
+}
+
+// findIndex loads the index of a segment that was found at open: from behind its seal, or from its frames.
+func (s *Segment) findIndex() {
+	if s.sealed != nil {
+		if items, err := decodeIndex(s.m.b, s.sealed, s.Salt); err == nil {
+			s.index.set(items)
+			return
+		}
+	}
+	s.index.set(scanBytes(s.m.b, &s.Identity, s.End()).items)
+}
+
+// SeqAt returns the seq of the next record at an offset where a frame starts or the published frames end. It reads
+// headers only.
+func (s *Segment) SeqAt(at Offset) (seq Seq, err error) {
+	defer s.catch("seq at", debug.SetPanicOnFault(true), &err)
+	s.loadIndex.Do(s.findIndex)
+	b, end := s.published()
+	for off := s.index.before(at); off < end; {
+		h, err := readHeader(b, off)
+		if err != nil || off > at {
+			break
+		}
+		if off == at {
+			return h.seq, nil
+		}
+		off += h.size()
+	}
+	if at >= end {
+		return s.Next(), nil
+	}
+	return 0, s.corrupt(at, 0, ErrFrame)
+}
+
+// After returns the offset behind the frame of the record seq.
+func (s *Segment) After(seq Seq) (end Offset, err error) {
+	defer s.catch("locate", debug.SetPanicOnFault(true), &err)
+	at, err := s.locate(seq)
+	if err != nil {
+		return 0, err
+	}
+	_, end, err = s.readAt(at, seq)
+	return end, err
+}

@@ -1,0 +1,216 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// Scan is what a segment's frames say: how far they are valid, and what is promised.
+type Scan struct {
+	Link    Link
+	HasLink bool // the first frame is a valid link; without it there is nothing else but Stop and Tail
+
+	End       Offset // where the valid frames end; an incomplete batch at the end is not counted
+	Next      Seq    // of the record after the last one
+	Records   uint64
+	Claim     Position // the highest claim among the valid frames
+	FirstLive Seq      // what the last link or mark says
+	Oldest    time.Time
+	Newest    time.Time
+	Clean     bool  // the last frame is a closing mark
+	Seal      *Seal // the last frame, if it is a seal
+
+	// Stop says why the frame at StopAt is not valid: ErrHole if nothing is written there; nil if
+	// the scan reached its limit, or a seal. StopAt is End, or behind it in an incomplete batch.
+	Stop   error
+	StopAt Offset
+	Tail   Tail // what is behind End; empty if Stop is nil
+
+	items []indexItem
+}
+
+// Tail is what lies behind the valid frames of a segment.
+type Tail struct {
+	Bytes int64    // from the end of the valid frames to the last byte that is not zero
+	Claim Position // the highest claim of a mark found there
+}
+
+// Unused reports whether the segment is prepared and nothing more: no link, and no other bytes.
+func (s *Scan) Unused() bool { return !s.HasLink && s.Tail.Bytes == 0 }
+
+// Promised returns the highest claim in the segment, marks behind its end included.
+func (s *Scan) Promised() Position {
+	if s.Claim.Less(s.Tail.Claim) {
+		return s.Tail.Claim
+	}
+	return s.Claim
+}
+
+// Scan reads the segment's frames. With a limit above 0, the end that the successor's link names, they
+// must reach exactly to it: Stop says if they do not. With limit 0 it reads to the end of the valid
+// frames, and looks behind them. It allocates nothing but the sparse index, at most 1/256 of the
+// segment's size, and takes time linear in the size. It fails only with a *FaultError.
+func (s *Segment) Scan(limit Offset) (sc *Scan, err error) {
+	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
+	return scanBytes(s.m.b, &s.Identity, limit), nil
+}
+
+// scanner walks frames and keeps the rules on their order (FORMAT.md §4, conditions 6 to 8).
+type scanner struct {
+	b  []byte
+	id *Identity
+	Scan
+	at      Offset // of the next frame
+	limit   Offset // where the frames must end; 0: open
+	next    Seq    // of the next record, those of an open batch included
+	open    bool   // inside a batch
+	pending uint64 // records of the open batch
+	idx     index
+}
+
+func scanBytes(b []byte, id *Identity, limit Offset) *Scan {
+	w := scanner{b: b, id: id, at: FirstFrame, limit: limit}
+	w.End = FirstFrame
+	for w.Stop == nil && w.Seal == nil && (limit == 0 || w.at < limit) {
+		w.Stop = w.step()
+	}
+	if limit > 0 && w.Stop == nil {
+		if w.at == limit {
+			w.complete() // a link may end a batch
+		} else {
+			w.Stop = ErrFrame // a seal stands before the limit
+		}
+	}
+	w.StopAt = w.at
+	if w.Stop != nil {
+		w.Tail = lookBehind(b, id, w.End)
+	}
+	items := w.idx.all()
+	for len(items) > 0 && items[len(items)-1].offset() >= w.End {
+		items = items[:len(items)-1]
+	}
+	w.items = slices.Clone(items)
+	return &w.Scan
+}
+
+// step reads one frame. It returns why it is not valid.
+func (w *scanner) step() error {
+	h, payload, err := readFrame(w.b, w.at, w.id.Salt)
+	if err != nil {
+		return err
+	}
+	if err := w.order(&h); err != nil {
+		return err
+	}
+	if w.limit > 0 && w.at+h.size() > w.limit {
+		return ErrFrame
+	}
+	at := Position{w.id.Ordinal, w.at}
+	switch h.kind {
+	case KindLink:
+		l, ok := decodeLink(payload, h.seq, w.id.Ordinal)
+		if !ok {
+			return ErrFrame
+		}
+		w.Link, w.HasLink = l, true
+		w.next, w.Claim, w.FirstLive = l.Base, l.Claim, l.FirstLive
+		w.Oldest, w.Newest = l.Time, l.Time
+	case KindMark:
+		m, ok := decodeMark(payload, h.seq, at)
+		if !ok {
+			return ErrFrame
+		}
+		w.Clean, w.FirstLive, w.Newest = m.Clean, m.FirstLive, m.Time
+		if w.Claim.Less(m.Claim) {
+			w.Claim = m.Claim
+		}
+	case KindSeal:
+		s, ok := decodeSeal(payload, h.seq, w.at+h.size())
+		if !ok || s.Records != w.Records {
+			return ErrFrame
+		}
+		w.Seal = &s
+	}
+	if h.kind.IsRecord() {
+		w.idx.add(w.next-w.Link.Base, w.at, w.Newest.UnixNano())
+		w.next++
+		w.pending++
+		w.open = h.kind == KindBatch
+	}
+	w.Clean = w.Clean && h.kind == KindMark
+	w.at += h.size()
+	if !w.open {
+		w.complete()
+	}
+	return nil
+}
+
+// order checks that a frame may stand where it stands.
+func (w *scanner) order(h *header) error {
+	switch {
+	case (w.at == FirstFrame) != (h.kind == KindLink):
+		return ErrFrame
+	case w.at > FirstFrame && h.seq != w.next:
+		return ErrSeq
+	case w.open && h.kind != KindBatch && h.kind != KindBatchEnd:
+		return ErrFrame
+	case h.kind == KindBatchEnd && !w.open:
+		return ErrFrame
+	}
+	return nil
+}
+
+// complete counts everything up to here.
+func (w *scanner) complete() {
+	w.End, w.Next = w.at, w.next
+	w.Records += w.pending
+	w.pending = 0
+}
+
+// lookBehind looks at everything from off on: for bytes that are not zero, and for marks. Frames of
+// other kinds are not looked for, since a payload may look like anything: marks have a fixed length,
+// so this stays linear.
+func lookBehind(b []byte, id *Identity, off Offset) (t Tail) {
+	last := lastNonZero(b[off:])
+	if last < 0 {
+		return t
+	}
+	t.Bytes = int64(last) + 1
+	behind := off + Offset(last)
+	for ; off <= behind; off += 8 {
+		if le.Uint32(b[off:]) == markFrame {
+			t.look(b, id, off)
+		}
+		for off+40 <= behind && zero32(b[off+8:]) {
+			off += 32
+		}
+	}
+	return t
+}
+
+// look takes the claim of the mark at off, if there is one.
+func (t *Tail) look(b []byte, id *Identity, off Offset) {
+	if off > Offset(len(b))-markFrame || Kind(b[off+8]) != KindMark {
+		return
+	}
+	h, payload, err := readFrame(b, off, id.Salt)
+	if err != nil || h.kind != KindMark {
+		return
+	}
+	m, ok := decodeMark(payload, h.seq, Position{id.Ordinal, off})
+	if ok && t.Claim.Less(m.Claim) {
+		t.Claim = m.Claim
+	}
+}
+
+func zero32(p []byte) bool {
+	_ = p[31]
+	return binary.NativeEndian.Uint64(p)|binary.NativeEndian.Uint64(p[8:])|
+		binary.NativeEndian.Uint64(p[16:])|binary.NativeEndian.Uint64(p[24:]) == 0
+}
+
+// Newer reports whether a scan stopped at a frame that newer software made.
+func (s *Scan) Newer() bool { return errors.Is(s.Stop, ErrVersion) }

@@ -1,0 +1,249 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// Segment is an open segment file: its mapping, and how far it is filled. Any number of goroutines may
+// read it while one [Writer] appends.
+type Segment struct {
+	Identity
+	path string
+	m    *Mapping
+
+	// Link is valid once the segment has one: set by the writer before it publishes the segment's
+	// first record, or when the segment is found at open. It does not change afterwards.
+	Link Link
+
+	// end and next are how far frames are published: the offset behind the last one and the seq that
+	// follows. The writer stores end, then next; a reader that sees a record's seq below next finds
+	// its frame below end.
+	end  atomic.Int64
+	next atomic.Uint64
+
+	index     index
+	loadIndex sync.Once // for segments found at open
+	sealed    *Seal     // found at open; names the index
+
+	refs atomic.Int64 // the owner's and every reader's; unmapped at 0
+
+	mu struct {
+		sync.Mutex
+		file File // nil after Release
+	}
+}
+
+// Open opens the segment file at path for reading, or for reading and writing, and verifies its identity
+// against the file's name and size. Damage comes as a *CorruptError, newer files as ErrVersion.
+func Open(fsys FS, path string, mode OpenMode) (s *Segment, err error) {
+	f, err := fsys.Open(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	id, err := readIdentity(f, path)
+	if err != nil {
+		return nil, err
+	}
+	s, err = newSegment(f, path, id, mode)
+	if err == nil && mode == ReadOnly {
+		err = s.Release()
+	}
+	return s, err
+}
+
+func newSegment(f File, path string, id Identity, mode OpenMode) (*Segment, error) {
+	m, err := f.Map(id.Size, mode)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", path, err)
+	}
+	s := &Segment{Identity: id, path: path, m: m}
+	s.mu.file = f
+	s.refs.Store(1)
+	s.end.Store(int64(FirstFrame))
+	return s, nil
+}
+
+// readIdentity reads a file's identity with an ordinary read, so that a short file is no fault.
+func readIdentity(f File, path string) (Identity, error) {
+	ordinal, ok := ParseFileName(filepath.Base(path))
+	corrupt := func(err error) error {
+		return &CorruptError{Path: path, Segment: ordinal, Err: err}
+	}
+	size, err := f.Size()
+	if err != nil {
+		return Identity{}, err
+	}
+	if size < identitySize {
+		return Identity{}, corrupt(ErrShort)
+	}
+	b := make([]byte, identitySize)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return Identity{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	id, err := DecodeIdentity(b)
+	switch {
+	case errors.Is(err, ErrVersion):
+		return id, fmt.Errorf("%s: %w", path, err)
+	case err != nil:
+		return id, corrupt(err)
+	case !ok || id.Ordinal != ordinal:
+		return id, corrupt(fmt.Errorf("%w: it says it is segment %d", ErrForeign, id.Ordinal))
+	case id.Size != size:
+		return id, corrupt(fmt.Errorf("%w: %d bytes instead of %d", ErrShort, size, id.Size))
+	}
+	return id, nil
+}
+
+// Path returns the file's path.
+func (s *Segment) Path() string { return s.path }
+
+// End returns where the published frames end.
+func (s *Segment) End() Offset { return Offset(s.end.Load()) }
+
+// Next returns the seq that follows the last published record.
+func (s *Segment) Next() Seq { return Seq(s.next.Load()) }
+
+// Adopt makes the segment show what a scan has found: its link, its index, and the records up to the
+// scan's end. Only for segments that no writer has; before anyone reads it.
+func (s *Segment) Adopt(sc *Scan) {
+	s.Link = sc.Link
+	s.loadIndex.Do(func() { s.index.set(sc.items) })
+	s.publish(sc.End, sc.Next)
+}
+
+// AdoptUnread makes the segment show the records up to end without having read them: a successor's link and
+// a claim vouch for them. Reads verify each record as they meet it.
+func (s *Segment) AdoptUnread(link Link, end Offset, next Seq, seal *Seal) {
+	s.Link, s.sealed = link, seal
+	s.publish(end, next)
+}
+
+func (s *Segment) publish(end Offset, next Seq) {
+	s.end.Store(int64(end))
+	s.next.Store(uint64(next))
+}
+
+// ReadLink returns the segment's link, or false if its first frame is not a valid one.
+func (s *Segment) ReadLink() (l Link, ok bool, err error) {
+	defer s.catch("read link", debug.SetPanicOnFault(true), &err)
+	h, payload, ferr := readFrame(s.m.b, FirstFrame, s.Salt)
+	if ferr != nil || h.kind != KindLink {
+		return Link{}, false, nil
+	}
+	l, ok = decodeLink(payload, h.seq, s.Ordinal)
+	return l, ok, nil
+}
+
+// ReadSeal returns the seal whose frame ends at end, or nil if there is none.
+func (s *Segment) ReadSeal(end Offset) (seal *Seal, err error) {
+	defer s.catch("read seal", debug.SetPanicOnFault(true), &err)
+	at := end - sealFrame
+	if at < FirstFrame || at%8 != 0 || end > Offset(len(s.m.b)) {
+		return nil, nil
+	}
+	h, payload, ferr := readFrame(s.m.b, at, s.Salt)
+	if ferr != nil || h.kind != KindSeal {
+		return nil, nil
+	}
+	sl, ok := decodeSeal(payload, h.seq, end)
+	if !ok {
+		return nil, nil
+	}
+	return &sl, nil
+}
+
+// CheckIndex verifies the sparse index that a scan's seal names against the frames. It returns an error that
+// matches ErrIndex, or a *FaultError.
+func (s *Segment) CheckIndex(sc *Scan) (err error) {
+	defer s.catch("check index", debug.SetPanicOnFault(true), &err)
+	items, err := decodeIndex(s.m.b, sc.Seal, s.Salt)
+	if err != nil {
+		return err
+	}
+	if len(items) != len(sc.items) {
+		return fmt.Errorf("%w: %d entries instead of %d", ErrIndex, len(items), len(sc.items))
+	}
+	for i := range items {
+		if items[i] != sc.items[i] {
+			return fmt.Errorf("%w: entry %d", ErrIndex, i)
+		}
+	}
+	return nil
+}
+
+// Dirty marks the pages from an offset up to another as modified, so that the next sync writes them
+// whatever the page cache believes is on the disk. It changes no byte.
+func (s *Segment) Dirty(from, to Offset) (err error) {
+	defer s.catch("dirty", debug.SetPanicOnFault(true), &err)
+	dirty(s.m.b, from, min(to, Offset(len(s.m.b))))
+	return nil
+}
+
+// Sync makes everything stored in the segment so far durable. A failed sync must not be repeated: the
+// kernel reports a lost page only once.
+func (s *Segment) Sync() error {
+	s.mu.Lock()
+	f := s.mu.file
+	s.mu.Unlock()
+	if f == nil {
+		return fmt.Errorf("sync %s: %w", s.path, errReleased)
+	}
+	if err := f.Datasync(); err != nil {
+		return fmt.Errorf("sync %s: %w", s.path, err)
+	}
+	return nil
+}
+
+var errReleased = errors.New("file is closed already")
+
+// Release closes the file: the segment is full and durable, or only read. The mapping stays, and cannot be
+// stored to any more.
+func (s *Segment) Release() error {
+	s.mu.Lock()
+	f := s.mu.file
+	s.mu.file = nil
+	s.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return errors.Join(s.m.protect(), f.Close())
+}
+
+// Acquire keeps the segment mapped until the matching Drop. It returns false if it is unmapped already.
+func (s *Segment) Acquire() bool {
+	for {
+		n := s.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if s.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Drop gives up what Acquire or Open gave. The last one unmaps the segment and closes its file.
+func (s *Segment) Drop() error {
+	if s.refs.Add(-1) > 0 {
+		return nil
+	}
+	s.mu.Lock()
+	f := s.mu.file
+	s.mu.file = nil
+	s.mu.Unlock()
+	err := s.m.Close()
+	if f != nil {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}

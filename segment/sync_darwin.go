@@ -1,0 +1,19 @@
+package segment
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// On macOS fsync(2) leaves the bytes in the drive's cache; F_FULLFSYNC (fcntl(2)) does not.
+func fullsync(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_FULLFSYNC, 0)
+	return pathError("F_FULLFSYNC", f, err)
+}
+
+func datasync(f *os.File) error { return fullsync(f) }
+
+func syncDir(d *os.File) error { return d.Sync() }
+
+func allocate(*os.File, int64) error { return errUnsupported("fallocate") }

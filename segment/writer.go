@@ -1,0 +1,194 @@
+package segment
+
+import (
+	"runtime/debug"
+	"time"
+)
+
+// Writer appends frames to a segment: it reserves space, fills it, and publishes it with one atomic
+// store. One goroutine at a time may use it. Any error, but those of AppendFunc's function, is a
+// *FaultError, after which the writer must not be used any more.
+type Writer struct {
+	s       *Segment
+	at      Offset // of the next frame
+	next    Seq    // of the next record
+	limit   Offset // records end at or before it: behind it, a closing mark, the seal and the index fit
+	records uint64
+	newest  time.Time // of the last link or mark
+	stamp   int64     // newest in nanoseconds
+}
+
+// NewWriter returns a writer for a prepared segment, whose first frame is the link.
+func NewWriter(s *Segment, l Link) (w *Writer, err error) {
+	w = &Writer{s: s, at: FirstFrame, next: l.Base, limit: recordLimit(s.Size)}
+	w.setTime(l.Time)
+	s.Link = l
+	s.loadIndex.Do(func() {})
+	if err := w.control(KindLink, linkPayload, l.encode); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// ResumeWriter returns a writer that goes on behind a scan's clean end.
+func ResumeWriter(s *Segment, sc *Scan) *Writer {
+	w := &Writer{s: s, at: sc.End, next: sc.Next, limit: recordLimit(s.Size), records: sc.Records}
+	w.setTime(sc.Newest)
+	return w
+}
+
+func recordLimit(size int64) Offset {
+	return FirstFrame + linkFrame + Offset(MaxBatch(size))
+}
+
+func (w *Writer) setTime(t time.Time) { w.newest, w.stamp = t, t.UnixNano() }
+
+// Segment returns the segment that is written to.
+func (w *Writer) Segment() *Segment { return w.s }
+
+// Position returns where the next frame goes.
+func (w *Writer) Position() Position { return Position{w.s.Ordinal, w.at} }
+
+// Next returns the seq that the next record gets.
+func (w *Writer) Next() Seq { return w.next }
+
+// Fits reports whether records whose frames take n bytes fit, a mark before them included.
+func (w *Writer) Fits(n int64, mark bool) bool {
+	if mark {
+		n += markFrame
+	}
+	return n <= int64(w.limit-w.at)
+}
+
+// Append appends a record; crc is the payload's [Checksum]. It must fit.
+func (w *Writer) Append(payload []byte, crc uint32) (err error) {
+	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
+	copy(w.space(len(payload)), payload)
+	w.publish(w.fill(len(payload), crc, KindRecord))
+	return nil
+}
+
+// AppendFunc appends a record of n bytes that fn writes. If fn fails or panics, nothing is appended;
+// what fn returns is refused.
+func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err error) {
+	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
+	dst := w.space(n)
+	filled := false
+	defer func() {
+		if !filled {
+			clear(dst) // bytes behind the end are zero
+		}
+	}()
+	if refused = fn(dst[:n:n]); refused != nil {
+		return refused, nil
+	}
+	filled = true
+	w.publish(w.fill(n, Checksum(dst), KindRecord))
+	return nil, nil
+}
+
+// AppendBatch appends the payloads as one batch: readers see all of its records at once, and after a crash
+// all or none are there. crcs are their checksums. They must fit.
+func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
+	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
+	if len(payloads) == 1 {
+		copy(w.space(len(payloads[0])), payloads[0])
+		w.publish(w.fill(len(payloads[0]), crcs[0], KindRecord))
+		return nil
+	}
+	b, first := w.s.m.b, w.at
+	var firstWord uint64
+	last := len(payloads) - 1
+	for i, p := range payloads {
+		kind := KindBatch
+		if i == last {
+			kind = KindBatchEnd
+		}
+		copy(w.space(len(p)), p)
+		word, size := w.fill(len(p), crcs[i], kind)
+		if i == 0 {
+			firstWord = word
+		} else {
+			store64(b, w.at, word)
+		}
+		w.advance(size)
+	}
+	w.s.m.notify()
+	store64(b, first, firstWord)
+	w.s.m.notify()
+	w.s.publish(w.at, w.next)
+	return nil
+}
+
+// Mark appends a mark. It returns false, and does nothing, if there is no room for it beside the seal.
+func (w *Writer) Mark(m Mark) (ok bool, err error) {
+	if w.at > w.limit {
+		return false, nil
+	}
+	if m.Clean {
+		m.Claim = w.Position()
+	}
+	w.setTime(m.Time)
+	return true, w.control(KindMark, markPayload, m.encode)
+}
+
+// Seal writes the sparse index and the last frame, which names the successor. The index is there
+// before the seal is.
+func (w *Writer) Seal(succ *Identity) (err error) {
+	defer w.s.catch("seal", debug.SetPanicOnFault(true), &err)
+	items := w.s.index.all()
+	end := w.at + sealFrame
+	raw := w.s.m.b[end : int64(end)+int64(len(items))*indexEntry]
+	encodeIndex(raw, items)
+	seal := Seal{
+		Records:    w.records,
+		OldestTime: w.s.Link.Time,
+		NewestTime: w.newest,
+		Succ:       succ.Ordinal,
+		SuccSalt:   succ.Salt,
+		IndexAt:    end,
+		IndexLen:   uint32(len(items)),
+		IndexCRC:   indexCRC(raw, w.s.Salt),
+	}
+	w.s.m.notify()
+	return w.control(KindSeal, sealPayload, seal.encode)
+}
+
+// control appends a frame of a fixed size.
+func (w *Writer) control(kind Kind, n int, encode func([]byte)) (err error) {
+	defer w.s.catch("append "+kind.String(), debug.SetPanicOnFault(true), &err)
+	p := w.space(n)
+	encode(p)
+	word, size := w.fill(n, Checksum(p), kind)
+	w.publish(word, size)
+	return nil
+}
+
+// space returns where the payload of the next frame goes.
+func (w *Writer) space(n int) []byte {
+	from := w.at + HeaderSize
+	return w.s.m.b[from : from+Offset(n)]
+}
+
+// fill completes the next frame, whose payload is in place, but for its publication, which it returns with the
+// frame's size. It counts and indexes a record.
+func (w *Writer) fill(n int, crc uint32, kind Kind) (word uint64, size Offset) {
+	word = fillFrame(w.s.m.b, w.at, n, crc, w.s.Salt, w.next, kind)
+	if kind.IsRecord() {
+		w.s.index.add(w.next-w.s.Link.Base, w.at, w.stamp)
+		w.next++
+		w.records++
+	}
+	return word, pad8(Offset(HeaderSize + n))
+}
+
+// publish makes the frame at w.at visible: to other processes by its first word, to this one by end and next.
+func (w *Writer) publish(word uint64, size Offset) {
+	w.s.m.notify()
+	store64(w.s.m.b, w.at, word)
+	w.s.m.notify()
+	w.advance(size)
+	w.s.publish(w.at, w.next)
+}
+
+func (w *Writer) advance(size Offset) { w.at += size }
