@@ -1,0 +1,280 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mmjournal/segment"
+)
+
+// Append appends a record and returns its seq. With Durability Synced the record is durable when Append returns, otherwise it
+// is published. The payload is copied; it must not change during the call. It may be empty.
+//
+// Errors: ErrTooLarge, ErrNoSpace (nothing was appended; may be repeated), ErrClosed, ErrReadOnly, ErrFailed. After ErrFailed it is
+// not known whether the record will be there after the next Open.
+func (j *Journal) Append(payload []byte) (Seq, error) {
+	size := segment.FrameSize(int64(len(payload)))
+	if err := j.checkSize(size, len(payload)); err != nil {
+		return 0, err
+	}
+	crc := segment.Checksum(payload)
+	seq, err := j.append(payload, crc, size)
+	if err != nil {
+		return 0, err
+	}
+	return j.acknowledge(seq, seq)
+}
+
+func (j *Journal) append(payload []byte, crc uint32, size int64) (Seq, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.roomLocked(size); err != nil {
+		return 0, err
+	}
+	return j.publishLocked(j.mu.writer.Append(payload, crc))
+}
+
+// AppendFunc appends a record of n bytes that fn writes into the journal's memory, without a copy. dst is zeroed, and valid until fn
+// returns; fn must not read or write the journal, and should be quick: other appends wait. If fn fails, nothing is
+// appended and AppendFunc returns its error. Otherwise it is as Append.
+func (j *Journal) AppendFunc(n int, fn func(dst []byte) error) (Seq, error) {
+	if n < 0 {
+		return 0, fmt.Errorf("append: %w: a record of %d bytes", ErrOptions, n)
+	}
+	size := segment.FrameSize(int64(n))
+	if err := j.checkSize(size, n); err != nil {
+		return 0, err
+	}
+	seq, err := j.appendFunc(n, fn, size)
+	if err != nil {
+		return 0, err
+	}
+	return j.acknowledge(seq, seq)
+}
+
+func (j *Journal) appendFunc(n int, fn func(dst []byte) error, size int64) (Seq, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.roomLocked(size); err != nil {
+		return 0, err
+	}
+	refused, err := j.mu.writer.AppendFunc(n, fn)
+	if refused != nil && err == nil {
+		return 0, refused
+	}
+	return j.publishLocked(err)
+}
+
+// AppendBatch appends several records as one: after a crash all of them are there or none, and readers see
+// them at once. It returns the first one's seq; the others follow. Their frames must fit in one segment: MaxBatch.
+// An empty batch appends nothing and returns 0. Otherwise it is as Append.
+func (j *Journal) AppendBatch(payloads [][]byte) (first Seq, err error) {
+	if len(payloads) == 0 {
+		return 0, nil
+	}
+	var few [32]uint32
+	crcs := few[:0]
+	size := int64(0)
+	for _, p := range payloads {
+		size += segment.FrameSize(int64(len(p)))
+		if err := j.checkSize(size, len(p)); err != nil {
+			return 0, err
+		}
+		crcs = append(crcs, segment.Checksum(p))
+	}
+	last, err := j.appendBatch(payloads, crcs, size)
+	if err != nil {
+		return 0, err
+	}
+	return j.acknowledge(last-Seq(len(payloads))+1, last)
+}
+
+func (j *Journal) appendBatch(payloads [][]byte, crcs []uint32, size int64) (Seq, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.roomLocked(size); err != nil {
+		return 0, err
+	}
+	return j.publishLocked(j.mu.writer.AppendBatch(payloads, crcs))
+}
+
+// checkSize refuses what does not fit in a segment of the size that the options give.
+func (j *Journal) checkSize(frames int64, payload int) error {
+	if frames <= segment.MaxBatch(j.opts.SegmentSize) &&
+		int64(payload) <= segment.MaxRecord(j.opts.SegmentSize) {
+		return nil
+	}
+	return fmt.Errorf("append: %w: %d bytes with framing, a segment of %d bytes holds %d",
+		ErrTooLarge, frames, j.opts.SegmentSize, segment.MaxBatch(j.opts.SegmentSize))
+}
+
+// acknowledge waits for what the durability level promises, and returns first.
+func (j *Journal) acknowledge(first, last Seq) (Seq, error) {
+	if j.opts.Durability == Synced {
+		if err := j.WaitDurable(context.Background(), last); err != nil {
+			return 0, err
+		}
+	}
+	return first, nil
+}
+
+// usable returns why nothing can be appended, or nil.
+func (j *Journal) usable() error {
+	switch {
+	case j.closed.Load():
+		return ErrClosed
+	case j.readOnly:
+		return ErrReadOnly
+	}
+	return j.failed()
+}
+
+// roomLocked makes room for frames of records that take size bytes: it starts this life's first segment, or
+// rolls to the next one, if need be. A claim that waits to be written goes first.
+func (j *Journal) roomLocked(size int64) error {
+	if err := j.usable(); err != nil {
+		return err
+	}
+	w := j.mu.writer
+	if w == nil || !w.Fits(size, false) {
+		return j.nextLocked()
+	}
+	if j.mu.unclaimed && w.Fits(size, true) {
+		return j.markLocked(j.mark())
+	}
+	return nil
+}
+
+// nextLocked puts an empty segment in place: the first one of this life, or the one after a full one.
+func (j *Journal) nextLocked() error {
+	if j.mu.writer == nil {
+		return j.startLocked()
+	}
+	return j.rollLocked()
+}
+
+// publishLocked makes what the writer has published visible, unless err says that it failed. It returns the last seq.
+func (j *Journal) publishLocked(err error) (Seq, error) {
+	if err != nil {
+		return 0, j.fail(err)
+	}
+	w := j.mu.writer
+	last := w.Next() - 1
+	j.published.Store(uint64(last))
+	j.mu.atMark = false
+	if at := w.Position().Offset; at >= j.mu.prepareAt {
+		j.mu.prepareAt = segment.Offset(segment.MaxSize)
+		j.factory.want()
+	}
+	return last, nil
+}
+
+// startLocked begins this life in a fresh segment that is linked to where recovery has found the end.
+func (j *Journal) startLocked() error {
+	return j.cutLocked(j.mu.start, *j.chain.Load())
+}
+
+// cutLocked links a fresh segment behind what chain keeps, and goes on there. If it fails before the link is
+// written, nothing has changed.
+func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
+	ordinal, err := j.factory.peek()
+	if err == nil {
+		err = j.names.setNewest(ordinal)
+	}
+	if err != nil {
+		return j.unprepared(err)
+	}
+	seg, err := j.factory.take()
+	if err != nil {
+		return j.unprepared(err)
+	}
+	return j.linkLocked(seg, l, chain)
+}
+
+// unprepared sorts errors of preparing a segment: all can be retried but for one.
+func (j *Journal) unprepared(err error) error {
+	if errors.Is(err, segment.ErrUnnamed) {
+		return j.fail(err)
+	}
+	return fmt.Errorf("append: %w", err)
+}
+
+// rollLocked seals the full segment and goes on in the next one, which is ready as a rule.
+func (j *Journal) rollLocked() error {
+	seg, err := j.factory.take()
+	if err != nil {
+		return j.unprepared(err)
+	}
+	w := j.mu.writer
+	if err := w.Seal(&seg.Identity); err != nil {
+		return errors.Join(j.fail(err), seg.Drop())
+	}
+	j.mu.rolls++
+	old := w.Segment()
+	return j.linkLocked(seg, segment.Link{
+		Base: w.Next(), Pred: old.Ordinal, PredSalt: old.Salt, PredEnd: old.End(),
+		FirstLive: j.mu.firstLive, Claim: j.mu.claim, Reason: segment.ReasonRoll,
+	}, *j.chain.Load())
+}
+
+// linkLocked writes a fresh segment's link and makes it the one that is appended to.
+func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segment.Segment) error {
+	l.Time = time.Now()
+	w, err := segment.NewWriter(seg, l)
+	if err != nil {
+		return errors.Join(j.fail(err), seg.Drop())
+	}
+	next := append(chain[:len(chain):len(chain)], seg)
+	j.chain.Store(&next)
+	j.mu.writer = w
+	j.mu.unclaimed = false
+	j.mu.atMark = false
+	j.setPrepareAt(seg)
+	j.log.Debug("segment begun", zap.String("file", seg.Path()), zap.Stringer("reason", l.Reason))
+	return nil
+}
+
+// setPrepareAt decides how full a segment is when its successor is prepared: early enough to be ready, late enough that a
+// journal which is opened for a few records prepares nothing in vain.
+func (j *Journal) setPrepareAt(seg *segment.Segment) {
+	j.mu.prepareAt = segment.Offset(seg.Size / 4)
+}
+
+// mark returns the mark that says what is known now.
+func (j *Journal) mark() segment.Mark {
+	return segment.Mark{Claim: j.mu.claim, FirstLive: j.mu.firstLive, Time: time.Now()}
+}
+
+// markLocked writes a mark; where there is no room for it, the next segment's link says the same.
+func (j *Journal) markLocked(m segment.Mark) error {
+	ok, err := j.mu.writer.Mark(m)
+	switch {
+	case err != nil:
+		return j.fail(err)
+	case !ok:
+		return j.rollLocked()
+	}
+	j.mu.unclaimed = false
+	j.mu.atMark = m.Clean
+	return nil
+}
+
+// closingMark writes the mark of a clean end, if anything was written in this life. The caller has the syncer's turn, and
+// everything is durable.
+func (j *Journal) closingMark() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.mu.writer == nil || j.mu.atMark {
+		return nil
+	}
+	m := j.mark()
+	m.Clean = true
+	if err := j.markLocked(m); err != nil || j.mu.atMark {
+		return err
+	}
+	return j.markLocked(m) // it rolled, and there is room now
+}

@@ -1,0 +1,28 @@
+package journal
+
+import "mmjournal/segment"
+
+// OpenFS is Open on any file system, without a lock, and without a goroutine that prepares segments.
+func OpenFS(fsys segment.FS, dir string, o *Options) (*Journal, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return open(fsys, dir, opts, 0, false)
+}
+
+// OpenReadOnlyFS is OpenReadOnly on any file system.
+func OpenReadOnlyFS(fsys segment.FS, dir string, o *Options) (*Journal, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return openReadOnly(fsys, dir, opts)
+}
+
+// SetMinSegmentSize allows segments smaller than the public limit.
+func SetMinSegmentSize(n int64) (restore func()) {
+	old := minSegmentSize
+	minSegmentSize = n
+	return func() { minSegmentSize = old }
+}

@@ -1,0 +1,154 @@
+package journal
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"mmjournal/segment"
+)
+
+// factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll finds
+// one waiting. A preparation that fails is tried again by whoever needs the segment.
+type factory struct {
+	fsys       segment.FS
+	dir        string
+	size       int64
+	zeroChunk  int
+	background bool // false: only take prepares, in the caller's goroutine
+
+	mu struct {
+		sync.Mutex
+		id      segment.ID
+		next    uint64 // ordinal of the next file
+		ready   *segment.Segment
+		busy    bool // a preparation is under way, without the lock
+		stopped bool
+		broken  error // a directory sync failed: not to be repeated
+		stats   factoryStats
+	}
+	idle sync.Cond // signalled when busy becomes false; on mu
+}
+
+type factoryStats struct {
+	prepared    uint64
+	prepareTime time.Duration
+	stalls      uint64 // takes that found nothing ready
+	stallTime   time.Duration
+}
+
+func newFactory(fsys segment.FS, dir string, size int64, zeroChunk int, background bool) *factory {
+	f := &factory{fsys: fsys, dir: dir, size: size, zeroChunk: zeroChunk, background: background}
+	f.idle.L = &f.mu
+	return f
+}
+
+// begin tells the factory which journal it works for, and the first ordinal that is free.
+func (f *factory) begin(id segment.ID, next uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.id, f.mu.next = id, next
+}
+
+// want starts to prepare a segment in the background, if none is ready or under way.
+func (f *factory) want() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.background || f.mu.ready != nil || f.mu.busy || f.mu.stopped || f.mu.broken != nil {
+		return
+	}
+	f.mu.busy = true
+	go func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		_ = f.prepareLocked() // take meets the error again, and returns it
+	}()
+}
+
+// peek waits until a segment is ready and returns its ordinal. An error leaves everything as it was and the
+// call can be repeated, but for segment.ErrUnnamed.
+func (f *factory) peek() (ordinal uint64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.ensureLocked(); err != nil {
+		return 0, err
+	}
+	return f.mu.ready.Ordinal, nil
+}
+
+func (f *factory) ensureLocked() error {
+	for f.mu.busy {
+		f.idle.Wait()
+	}
+	if f.mu.stopped {
+		return ErrClosed
+	}
+	if f.mu.broken != nil {
+		return f.mu.broken
+	}
+	if f.mu.ready != nil {
+		return nil
+	}
+	f.mu.busy = true
+	return f.prepareLocked()
+}
+
+// prepareLocked prepares a segment, without holding the lock meanwhile. busy is set.
+func (f *factory) prepareLocked() error {
+	start := time.Now()
+	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
+	f.mu.Unlock()
+	seg, err := segment.Prepare(f.fsys, f.dir, id, f.zeroChunk)
+	f.mu.Lock()
+	f.mu.busy = false
+	f.idle.Broadcast()
+	if errors.Is(err, segment.ErrUnnamed) {
+		f.mu.broken = err
+	}
+	if err != nil {
+		return err
+	}
+	f.mu.ready = seg
+	f.mu.next++
+	f.mu.stats.prepared++
+	f.mu.stats.prepareTime += time.Since(start)
+	return nil
+}
+
+// take returns the next segment, which is the caller's from then on.
+func (f *factory) take() (*segment.Segment, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.ready == nil {
+		start := time.Now()
+		err := f.ensureLocked()
+		f.mu.stats.stalls++
+		f.mu.stats.stallTime += time.Since(start)
+		if err != nil {
+			return nil, err
+		}
+	}
+	seg := f.mu.ready
+	f.mu.ready = nil
+	return seg, nil
+}
+
+// stop waits for a preparation under way and returns the segment that is ready, if any. Nothing is
+// prepared afterwards.
+func (f *factory) stop() *segment.Segment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.stopped = true
+	for f.mu.busy {
+		f.idle.Wait()
+	}
+	seg := f.mu.ready
+	f.mu.ready = nil
+	return seg
+}
+
+func (f *factory) stats() factoryStats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.stats
+}

@@ -1,0 +1,366 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"mmjournal/recovery"
+	"mmjournal/segment"
+)
+
+// Seq is a record's sequence number: 1, 2, 3, … without gaps.
+type Seq = segment.Seq
+
+// Record is a record as an iteration yields it.
+type Record struct {
+	Seq     Seq
+	Payload []byte // valid until the next step of the iteration
+}
+
+// Journal is an open journal. Any number of goroutines may use it at once.
+//
+// Locks are taken in this order: ops, the turn of the syncer, mu, the factory's. Appends hold mu only; a sync takes mu
+// twice for a moment, and holds no lock while the disk works.
+type Journal struct {
+	fsys     segment.FS
+	dir      string
+	opts     Options
+	log      *zap.Logger
+	readOnly bool
+	lock     io.Closer
+	report   *recovery.Report
+	damage   error // ReadDamaged: what Records ends with
+
+	// ops lets one structural change (truncation, reset, close) run at a time.
+	ops sync.Mutex
+
+	// mu guards the append path.
+	mu struct {
+		sync.Mutex
+		writer    *segment.Writer // nil until the first frame of this life, after a cut
+		start     segment.Link    // what the first segment of this life links to, while writer is nil
+		firstLive Seq             // what the next mark or link says
+		claim     segment.Position
+		unclaimed bool // claim is not written yet
+		atMark    bool // the last frame is a closing mark
+		prepareAt segment.Offset
+		rolls     uint64
+	}
+
+	// Watermarks. Written under mu, read by anyone. A record is visible when published says so; the
+	// chain that holds it was stored before.
+	published atomic.Uint64
+	durable   atomic.Uint64
+	first     atomic.Uint64
+
+	// chain holds the segments, oldest first. The slice is replaced, never changed.
+	chain atomic.Pointer[[]*segment.Segment]
+
+	// closed is set under mu: no append begins afterwards.
+	closed atomic.Bool
+
+	// cuts counts truncations at the back and resets: what a reader has in hand may be dead then.
+	cuts atomic.Uint64
+
+	// failure is set once, by the first failed sync or store.
+	failure atomic.Pointer[error]
+
+	syncer  syncer
+	factory *factory
+	names   names
+	ticker  struct { // of Durability Interval
+		stop context.CancelFunc
+		done chan struct{}
+	}
+}
+
+// Open opens the journal in dir for reading and writing; it creates the directory and the journal where there is none.
+// o may be nil. One process at a time can do so: another gets ErrLocked.
+//
+// What is there after Open is durable, whatever happened before; [Journal.Report] says what was found. Bytes that a crash
+// left behind the last complete record, and that no sync had covered, are dropped. Damage to data that had
+// been acknowledged as durable is a *CorruptError, and Open changes nothing then.
+//
+// Errors: ErrLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with MustExist), ErrOptions, ErrNoSpace, and
+// those of the file system.
+func Open(dir string, o *Options) (*Journal, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := recovery.CheckNames(segment.OS, dir); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	if opts.MustExist {
+		if _, err := segment.OS.ReadDir(dir); err != nil {
+			return nil, fmt.Errorf("open journal: %s: %w: %w", dir, ErrNotExist, err)
+		}
+	} else if err := segment.OS.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	l, err := lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	j, err := open(segment.OS, dir, opts, folioFor(opts.Durability), true)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	j.lock = l
+	return j, nil
+}
+
+// OpenMemory returns an empty journal that lives in anonymous memory and is gone when the process is.
+// It behaves as one on disk whose syncs take no time.
+func OpenMemory(o *Options) (*Journal, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return open(segment.NewMemFS(), "memory", opts, 0, true)
+}
+
+// folioFor returns the size of the writes that zero a new segment. The page cache keeps a file in folios of
+// the size in which it was written, and a sync writes whole folios: small ones make small syncs cheap,
+// large ones make first touches cheap.
+func folioFor(d Durability) int {
+	if d == Synced {
+		return 16 << 10
+	}
+	return 1 << 20
+}
+
+// open is Open without lock and directory: scan, settle, scan again, act on the plan.
+func open(fsys segment.FS, dir string, o Options, zeroChunk int, background bool) (*Journal, error) {
+	j := &Journal{
+		fsys: fsys, dir: dir, opts: o, log: o.Logger.With(zap.String("journal", dir)),
+		factory: newFactory(fsys, dir, o.SegmentSize, zeroChunk, background),
+	}
+	j.names = names{fsys: fsys, dir: dir}
+	st, err := settled(fsys, dir, o.VerifyOnOpen)
+	switch {
+	case errors.Is(err, recovery.ErrNotExist) && !o.MustExist:
+		st, err = nil, nil
+	case err != nil:
+		return nil, err
+	}
+	if st == nil {
+		err = j.create()
+	} else {
+		err = j.adopt(st)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.release())
+	}
+	j.startTicker()
+	return j, nil
+}
+
+// settled scans a directory, and makes durable what it is going to show.
+func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
+	st, err := recovery.Scan(fsys, dir, recovery.Options{Full: full})
+	if err != nil {
+		return nil, err
+	}
+	if st.Err == nil && st.Action == recovery.Cut {
+		found := st.End
+		err := st.Settle()
+		st.Close()
+		if err != nil {
+			return nil, fmt.Errorf("make what is there durable: %w", err)
+		}
+		if st, err = recovery.Scan(fsys, dir, recovery.Options{Full: full}); err != nil {
+			return nil, err
+		}
+		if st.Err == nil && st.End.Less(found) {
+			end := st.End
+			st.Close()
+			return nil, fmt.Errorf("%s: the journal ended at %v and, after a sync, ends at %v: "+
+				"the disk loses writes", dir, found, end)
+		}
+	}
+	if st.Err != nil {
+		st.Close()
+		return nil, st.Err
+	}
+	return st, nil
+}
+
+// create sets up a journal in an empty directory.
+func (j *Journal) create() error {
+	id := segment.NewID()
+	if err := j.names.create(id); err != nil {
+		return err
+	}
+	j.factory.begin(id, 1)
+	j.report = &recovery.Report{
+		Path: j.dir, ID: id.String(), Version: segment.Version, Verdict: recovery.Intact,
+		Label: recovery.Empty, End: recovery.EndEmpty, First: 1,
+	}
+	j.begin(nil, 1, 1, segment.Link{Base: 1, FirstLive: 1, Reason: segment.ReasonStart})
+	j.factory.want()
+	return nil
+}
+
+// begin sets the watermarks and what the first frame of this life will be.
+func (j *Journal) begin(chain []*segment.Segment, firstLive, next Seq, start segment.Link) {
+	j.chain.Store(&chain)
+	j.first.Store(uint64(firstLive))
+	j.published.Store(uint64(next - 1))
+	j.durable.Store(uint64(next - 1))
+	j.mu.firstLive = firstLive
+	j.mu.start = start
+}
+
+// adopt takes over what a scan has found and does what it decided.
+func (j *Journal) adopt(st *recovery.State) error {
+	defer st.Close()
+	j.report = st.Report
+	j.names.found(st)
+	if err := recovery.Remove(j.fsys, j.dir, st.Temps()...); err != nil {
+		return err
+	}
+	for _, w := range st.Report.Warnings {
+		j.log.Warn("found at open", zap.String("what", w))
+	}
+	start := segment.Link{
+		Base: st.Next, FirstLive: st.FirstLive, Reason: segment.ReasonStart,
+	}
+	switch st.Action {
+	case recovery.Resume:
+		if err := j.names.discardPrepared(st); err != nil {
+			return err
+		}
+		j.factory.begin(st.ID, st.End.Ordinal+1)
+	case recovery.Cut:
+		newest := st.Chain[len(st.Chain)-1]
+		start.Reason = segment.ReasonRecovery
+		start.Pred, start.PredSalt, start.PredEnd = newest.Ordinal, newest.Salt, st.End.Offset
+		start.Claim = st.End
+		fallthrough
+	case recovery.Start:
+		j.names.garbage = append(st.Dead(), st.Prepared()...)
+		j.factory.begin(st.ID, st.Highest+1)
+	}
+	j.syncer.pos = st.End
+	scan, action := st.NewestScan, st.Action
+	j.begin(st.TakeChain(), st.FirstLive, st.Next, start)
+	if action == recovery.Resume {
+		return j.resume(scan)
+	}
+	j.factory.want()
+	return nil
+}
+
+// resume goes on in the newest segment, which had been closed cleanly.
+func (j *Journal) resume(scan *segment.Scan) error {
+	chain := append([]*segment.Segment(nil), *j.chain.Load()...)
+	last := len(chain) - 1
+	seg, err := segment.Open(j.fsys, chain[last].Path(), segment.ReadWrite)
+	if err != nil {
+		return err
+	}
+	seg.Adopt(scan)
+	err = chain[last].Drop()
+	chain[last] = seg
+	j.chain.Store(&chain)
+	j.mu.writer = segment.ResumeWriter(seg, scan)
+	j.mu.atMark = true
+	j.setPrepareAt(seg)
+	return err
+}
+
+// Report describes what Open found.
+func (j *Journal) Report() *recovery.Report { return j.report }
+
+// First returns the seq of the oldest record; if there is none, the seq that the next one gets.
+func (j *Journal) First() Seq { return Seq(j.first.Load()) }
+
+// Last returns the seq of the newest published record, or First()-1 if there is none.
+func (j *Journal) Last() Seq { return Seq(j.published.Load()) }
+
+// Published returns the seq up to which records are visible to readers and survive the process.
+func (j *Journal) Published() Seq { return Seq(j.published.Load()) }
+
+// Durable returns the seq up to which records survive a power cut.
+func (j *Journal) Durable() Seq { return Seq(j.durable.Load()) }
+
+// fail makes the journal refuse everything that would acknowledge a write from now on. It returns the
+// first failure, whoever reported it.
+func (j *Journal) fail(err error) error {
+	err = fmt.Errorf("%w: %w", ErrFailed, err)
+	if j.failure.CompareAndSwap(nil, &err) {
+		j.log.Error("journal has failed", zap.Error(err))
+	}
+	return *j.failure.Load()
+}
+
+// failed returns the first failure, or nil.
+func (j *Journal) failed() error {
+	if p := j.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Close makes everything durable, notes that the journal was closed cleanly, and releases it. Slices and iterations in use
+// stay valid: a segment is unmapped when its last reader is done. It returns the error that made the journal
+// fail, if it has. A second Close returns ErrClosed.
+func (j *Journal) Close() error {
+	j.ops.Lock()
+	defer j.ops.Unlock()
+	j.mu.Lock()
+	closed := j.closed.Swap(true)
+	j.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	var err error
+	if !j.readOnly {
+		j.stopTicker()
+		err = j.closeCleanly()
+	}
+	return errors.Join(err, j.release())
+}
+
+// closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost: the next
+// Open only has more to check.
+func (j *Journal) closeCleanly() error {
+	j.syncer.enter()
+	defer j.syncer.leave()
+	if err := j.syncAll(); err != nil {
+		return err
+	}
+	if err := j.closingMark(); err != nil {
+		return err
+	}
+	return j.syncAll()
+}
+
+// release gives back memory, descriptors and the lock. A segment that was prepared and not used is removed,
+// unless the journal has failed: then nothing on the disk is touched any more.
+func (j *Journal) release() error {
+	var err error
+	if seg := j.factory.stop(); seg != nil {
+		err = seg.Drop()
+		if j.failed() == nil {
+			err = errors.Join(err, j.names.discard(seg.Ordinal))
+		}
+	}
+	if chain := j.chain.Load(); chain != nil {
+		for _, seg := range *chain {
+			err = errors.Join(err, seg.Drop())
+		}
+	}
+	if j.lock != nil {
+		err = errors.Join(err, j.lock.Close())
+	}
+	return err
+}

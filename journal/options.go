@@ -1,0 +1,118 @@
+package journal
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mmjournal/segment"
+)
+
+// Durability says when Append returns.
+type Durability int
+
+const (
+	// Synced: Append returns when the record is durable: it survives a power cut. Appends that wait at
+	// the same time share a sync.
+	Synced Durability = iota
+	// Published: Append returns when readers can see the record: it survives the process, even kill -9.
+	// Sync and WaitDurable make it survive a power cut.
+	Published
+	// Interval is Published with a sync in the background every SyncInterval.
+	Interval
+)
+
+func (d Durability) String() string {
+	switch d {
+	case Synced:
+		return "synced"
+	case Published:
+		return "published"
+	case Interval:
+		return "interval"
+	}
+	return fmt.Sprintf("Durability(%d)", int(d))
+}
+
+// Limits of Options.
+const (
+	MinSegmentSize     = 64 << 10
+	MaxSegmentSize     = segment.MaxSize
+	DefaultSegmentSize = segment.DefaultSize
+
+	DefaultSyncInterval = 100 * time.Millisecond
+)
+
+// Options for Open. The zero value has the safe defaults. Open copies it.
+type Options struct {
+	// SegmentSize is the size in bytes of segments created from now on, 64 KiB to 16 GiB (on 32-bit
+	// systems 1 GiB); it is rounded up to a multiple of 4096. 0 means 64 MiB. Existing segments keep
+	// their size. It limits the size of a record: see MaxRecord.
+	SegmentSize int64
+
+	// Durability says when Append returns; the default is Synced.
+	Durability Durability
+
+	// SyncInterval is the time between background syncs with Durability Interval. 0 means 100 ms.
+	SyncInterval time.Duration
+
+	// VerifyOnOpen reads and checks every byte of the journal when it is opened. Otherwise Open checks
+	// what is not known to be durable, and every record is checked when it is read.
+	VerifyOnOpen bool
+
+	// MustExist makes Open fail with ErrNotExist where there is no journal, instead of creating one.
+	MustExist bool
+
+	// ReadDamaged makes OpenReadOnly open a corrupt journal, for what precedes the damage. Records then
+	// ends with the *CorruptError. Other functions refuse to open a corrupt journal in any case.
+	ReadDamaged bool
+
+	// Logger gets what happens in the background and at open. nil: nothing is logged.
+	Logger *zap.Logger
+}
+
+// minSegmentSize is lowered by tests that need tiny journals.
+var minSegmentSize int64 = MinSegmentSize
+
+// withDefaults returns a checked copy of o, which may be nil.
+func (o *Options) withDefaults() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.SegmentSize == 0 {
+		c.SegmentSize = DefaultSegmentSize
+	}
+	if c.SyncInterval == 0 {
+		c.SyncInterval = DefaultSyncInterval
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	most := min(int64(MaxSegmentSize), math.MaxInt/2+1)
+	if c.SegmentSize < minSegmentSize || c.SegmentSize > most {
+		return c, fmt.Errorf("%w: SegmentSize %d is not in %d to %d",
+			ErrOptions, c.SegmentSize, minSegmentSize, most)
+	}
+	c.SegmentSize = (c.SegmentSize + segment.SizeUnit - 1) / segment.SizeUnit * segment.SizeUnit
+	if c.Durability < Synced || c.Durability > Interval {
+		return c, fmt.Errorf("%w: Durability %d", ErrOptions, int(c.Durability))
+	}
+	if c.SyncInterval < 0 {
+		return c, fmt.Errorf("%w: SyncInterval %v", ErrOptions, c.SyncInterval)
+	}
+	return c, nil
+}
+
+// MaxRecord returns the size in bytes of the largest record that a segment of segmentSize bytes holds.
+func MaxRecord(segmentSize int64) int64 { return segment.MaxRecord(segmentSize) }
+
+// MaxBatch returns how many bytes a batch may take in a segment of segmentSize bytes: the sum of FrameSize
+// over its payloads.
+func MaxBatch(segmentSize int64) int64 { return segment.MaxBatch(segmentSize) }
+
+// FrameSize returns how many bytes of a segment a payload of n bytes takes: n + 16, rounded up to a
+// multiple of 8.
+func FrameSize(n int) int64 { return segment.FrameSize(int64(n)) }

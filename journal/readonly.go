@@ -1,0 +1,45 @@
+package journal
+
+import (
+	"fmt"
+
+	"mmjournal/recovery"
+	"mmjournal/segment"
+)
+
+// OpenReadOnly opens the journal in dir for reading, as it is at that moment. It takes no lock, works beside a live writer, and
+// changes nothing, ever. Durable returns what the journal itself proves to be durable. o may be nil; only VerifyOnOpen, ReadDamaged and
+// Logger count.
+//
+// Records that the writer truncates later stay readable until Close. Errors: ErrNotExist, ErrNotJournal, ErrCorrupt (unless ReadDamaged),
+// ErrVersion, and those of the file system.
+func OpenReadOnly(dir string, o *Options) (*Journal, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	j, err := openReadOnly(segment.OS, dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open journal for reading: %w", err)
+	}
+	return j, nil
+}
+
+func openReadOnly(fsys segment.FS, dir string, o Options) (*Journal, error) {
+	st, err := recovery.Scan(fsys, dir, recovery.Options{Full: o.VerifyOnOpen, Live: true})
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	if st.Err != nil && !(o.ReadDamaged && st.Report.Verdict == recovery.Corrupt) {
+		return nil, st.Err
+	}
+	j := &Journal{
+		fsys: fsys, dir: dir, opts: o, log: o.Logger, readOnly: true, damage: st.Err,
+		report:  st.Report,
+		factory: newFactory(fsys, dir, o.SegmentSize, 0, false),
+	}
+	j.begin(st.TakeChain(), st.FirstLive, st.Next, segment.Link{})
+	j.durable.Store(uint64(st.Report.Durable))
+	return j, nil
+}

@@ -1,0 +1,40 @@
+package journal
+
+import "time"
+
+// Stats are counters of an open journal, since it was opened, and its present size.
+type Stats struct {
+	First, Published, Durable Seq
+	Segments                  int   // on the chain
+	UsedBytes                 int64 // of frames and identities in them
+	SizeBytes                 int64 // of their files
+
+	Syncs    uint64 // of the disk; appends that wait at the same time share one
+	SyncTime time.Duration
+	Rolls    uint64 // a segment was full
+
+	Prepared    uint64        // segments prepared
+	PrepareTime time.Duration // in the background, as a rule
+	Stalls      uint64        // a segment was needed that was not ready
+	StallTime   time.Duration
+}
+
+// Stats returns the counters. They are collected one after the other while the journal goes on.
+func (j *Journal) Stats() Stats {
+	s := Stats{First: j.First(), Published: j.Published(), Durable: j.Durable()}
+	j.mu.Lock()
+	s.Rolls = j.mu.rolls
+	j.mu.Unlock()
+	for _, seg := range *j.chain.Load() {
+		s.Segments++
+		s.UsedBytes += int64(seg.End())
+		s.SizeBytes += seg.Size
+	}
+	j.syncer.stats.Lock()
+	s.Syncs, s.SyncTime = j.syncer.stats.syncs, j.syncer.stats.syncTime
+	j.syncer.stats.Unlock()
+	f := j.factory.stats()
+	s.Prepared, s.PrepareTime = f.prepared, f.prepareTime
+	s.Stalls, s.StallTime = f.stalls, f.stallTime
+	return s
+}

@@ -1,0 +1,206 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"mmjournal/segment"
+)
+
+// syncer lets one goroutine at a time sync. Whoever needs durability and finds nobody at it takes the turn;
+// all who come meanwhile wait, and one of them takes the next turn for all of them.
+type syncer struct {
+	mu struct {
+		sync.Mutex
+		busy bool
+		done chan struct{} // closed when the turn ends; nil if nobody waits
+	}
+
+	// pos is how far the chain is durable. It belongs to who has the turn.
+	pos segment.Position
+
+	stats struct {
+		sync.Mutex
+		syncs    uint64
+		syncTime time.Duration
+	}
+}
+
+// tryEnter takes the turn, or returns a channel that is closed when the present one ends.
+func (s *syncer) tryEnter() (wait chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.mu.busy {
+		s.mu.busy = true
+		return nil
+	}
+	if s.mu.done == nil {
+		s.mu.done = make(chan struct{})
+	}
+	return s.mu.done
+}
+
+// enter takes the turn, after waiting for it.
+func (s *syncer) enter() {
+	for wait := s.tryEnter(); wait != nil; wait = s.tryEnter() {
+		<-wait
+	}
+}
+
+// leave ends the turn and wakes everybody.
+func (s *syncer) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.busy = false
+	if s.mu.done != nil {
+		close(s.mu.done)
+		s.mu.done = nil
+	}
+}
+
+// Sync makes all records that are published when it is called durable. ctx ends the waiting, not a sync that has begun.
+//
+// Errors: ErrFailed if a sync has failed, now or earlier; ErrClosed; ErrReadOnly; those of ctx.
+func (j *Journal) Sync(ctx context.Context) error {
+	if err := j.usable(); err != nil {
+		return err
+	}
+	return j.WaitDurable(ctx, j.Published())
+}
+
+// WaitDurable returns when the record seq is durable. It syncs if nobody else is at it. ErrNotFound: no such record
+// has been published, or it has been truncated since. Otherwise it is as Sync.
+func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
+	for {
+		if err := j.failed(); err != nil {
+			return err
+		}
+		if j.Durable() >= seq {
+			return nil
+		}
+		if err := j.usable(); err != nil {
+			return err
+		}
+		if seq > j.Published() {
+			return fmt.Errorf("wait for seq %d: %w", seq, ErrNotFound)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		wait := j.syncer.tryEnter()
+		if wait == nil {
+			err := j.syncTurn(seq)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// syncTurn syncs with the turn that the caller has taken, unless somebody has just done it.
+func (j *Journal) syncTurn(seq Seq) error {
+	defer j.syncer.leave()
+	if j.Durable() >= seq {
+		return j.failed()
+	}
+	return j.syncAll()
+}
+
+// syncAll makes everything that is published when it begins durable. The caller has the turn.
+//
+// Segments are synced oldest first, and one that was active at the last sync again: its seal came after. A failed sync is
+// never repeated: the kernel reports lost pages once, so the next sync would lie. The journal fails instead.
+func (j *Journal) syncAll() error {
+	if err := j.failed(); err != nil {
+		return err
+	}
+	pos, last, chain := j.target()
+	if !j.syncer.pos.Less(pos) {
+		return nil
+	}
+	start := time.Now()
+	for _, seg := range chain {
+		end := segment.Position{Ordinal: seg.Ordinal, Offset: seg.End()}
+		if !j.syncer.pos.Less(end) || seg.Ordinal > pos.Ordinal {
+			continue
+		}
+		if err := seg.Sync(); err != nil {
+			return j.fail(err)
+		}
+	}
+	j.finishSync(pos, last, chain, time.Since(start))
+	return nil
+}
+
+// target returns how far the journal is published: position, last seq, and the chain.
+func (j *Journal) target() (segment.Position, Seq, []*segment.Segment) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.mu.writer == nil {
+		return segment.Position{}, 0, nil
+	}
+	return j.mu.writer.Position(), j.Published(), *j.chain.Load()
+}
+
+// finishSync moves the durable watermark. The next append notes the claim, so it costs no sync of its own.
+func (j *Journal) finishSync(
+	pos segment.Position, last Seq, chain []*segment.Segment, took time.Duration,
+) {
+	for _, seg := range chain {
+		if seg.Ordinal >= j.syncer.pos.Ordinal && seg.Ordinal < pos.Ordinal {
+			if err := seg.Release(); err != nil { // full and durable
+				j.log.Warn("close " + seg.Path() + ": " + err.Error())
+			}
+		}
+	}
+	j.syncer.pos = pos
+	j.mu.Lock()
+	j.mu.claim, j.mu.unclaimed = pos, true
+	j.durable.Store(uint64(last))
+	j.mu.Unlock()
+	j.names.collect(pos.Ordinal, j.log)
+
+	j.syncer.stats.Lock()
+	j.syncer.stats.syncs++
+	j.syncer.stats.syncTime += took
+	j.syncer.stats.Unlock()
+}
+
+// startTicker starts the background syncs of Durability Interval.
+func (j *Journal) startTicker() {
+	if j.opts.Durability != Interval {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	j.ticker.stop, j.ticker.done = cancel, make(chan struct{})
+	go func() {
+		defer close(j.ticker.done)
+		t := time.NewTicker(j.opts.SyncInterval)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				if j.Durable() < j.Published() {
+					_ = j.Sync(ctx) // a failure is sticky: the next append returns it
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+func (j *Journal) stopTicker() {
+	if j.ticker.stop != nil {
+		j.ticker.stop()
+		<-j.ticker.done
+	}
+}

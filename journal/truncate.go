@@ -1,0 +1,191 @@
+package journal
+
+import (
+	"fmt"
+	"sort"
+
+	"mmjournal/segment"
+)
+
+// TruncateFront drops the records before first, so that First returns it; first may be Last()+1, which empties the
+// journal. Whole segments that are not needed any more are removed. When it returns, the truncation is durable.
+//
+// It may be called while others append and read. Errors: ErrNotFound if first is not in First() to Last()+1; ErrNoSpace (nothing
+// has changed); ErrClosed, ErrReadOnly, ErrFailed.
+func (j *Journal) TruncateFront(first Seq) error {
+	return j.change("truncate front", func() error {
+		if first < j.First() || first > j.Last()+1 {
+			return j.inRange(first)
+		}
+		if first == j.First() {
+			return nil
+		}
+		if err := j.syncAll(); err != nil {
+			return err
+		}
+		if err := j.noteFirstLive(first); err != nil {
+			return err
+		}
+		if err := j.claimChange(); err != nil {
+			return err
+		}
+		j.retireFront(first)
+		return nil
+	})
+}
+
+// TruncateBack drops the records after last, so that the next one gets the seq last+1; last may be First()-1, which
+// empties the journal. When it returns, the truncation is durable.
+//
+// Appends that are under way are either before it, and may be dropped, or after it. Errors: ErrNotFound if last is not in
+// First()-1 to Last(); otherwise as TruncateFront.
+func (j *Journal) TruncateBack(last Seq) error {
+	return j.change("truncate back", func() error {
+		if last < j.First()-1 || last > j.Last() {
+			return j.inRange(last)
+		}
+		if last == j.Last() {
+			return nil
+		}
+		if err := j.syncAll(); err != nil {
+			return err
+		}
+		return j.cutAt(last)
+	})
+}
+
+// Reset drops all records; the next one gets the seq next, 1 or more. When it returns, that is durable. Errors: as
+// TruncateFront.
+func (j *Journal) Reset(next Seq) error {
+	return j.change("reset", func() error {
+		if next == 0 {
+			return fmt.Errorf("%w: the first seq is 1", ErrOptions)
+		}
+		return j.cut(next, next, nil, segment.Link{Reason: segment.ReasonReset})
+	})
+}
+
+// change runs a structural change: one at a time, and with the syncer's turn, so that no sync is under way.
+func (j *Journal) change(op string, f func() error) error {
+	j.ops.Lock()
+	defer j.ops.Unlock()
+	j.syncer.enter()
+	defer j.syncer.leave()
+	err := j.usable()
+	if err == nil {
+		err = f()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return nil
+}
+
+// claimChange makes a change durable that has just been written as a link or a mark, and then the claim that it is. If
+// the link got lost without that claim, nobody would miss it.
+func (j *Journal) claimChange() error {
+	if err := j.syncAll(); err != nil {
+		return err
+	}
+	if err := j.writeMark(); err != nil {
+		return err
+	}
+	return j.syncAll()
+}
+
+func (j *Journal) writeMark() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.markLocked(j.mark())
+}
+
+// noteFirstLive writes a mark, or a link, with a new first live seq.
+func (j *Journal) noteFirstLive(first Seq) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	old, oldStart := j.mu.firstLive, j.mu.start.FirstLive
+	j.mu.firstLive, j.mu.start.FirstLive = first, first
+	var err error
+	if j.mu.writer == nil {
+		err = j.startLocked()
+	} else {
+		err = j.markLocked(j.mark())
+	}
+	if err != nil {
+		j.mu.firstLive, j.mu.start.FirstLive = old, oldStart
+	}
+	return err
+}
+
+// retireFront takes the segments that hold no live record off the chain.
+func (j *Journal) retireFront(first Seq) {
+	j.mu.Lock()
+	j.first.Store(uint64(first))
+	chain := *j.chain.Load()
+	n := 0
+	for n+1 < len(chain) && chain[n+1].Link.Base <= first {
+		n++
+	}
+	rest := chain[n:]
+	j.chain.Store(&rest)
+	j.mu.Unlock()
+	j.retire(chain[:n])
+}
+
+// retire removes segments that are durably not on the chain any more. Readers that still use one keep it mapped.
+func (j *Journal) retire(segs []*segment.Segment) {
+	for _, seg := range segs {
+		j.names.garbage = append(j.names.garbage, seg.Ordinal)
+		if err := seg.Drop(); err != nil {
+			j.log.Warn("unmap " + seg.Path() + ": " + err.Error())
+		}
+	}
+	j.names.collect(j.syncer.pos.Ordinal, j.log)
+}
+
+// cutAt makes last the last record.
+func (j *Journal) cutAt(last Seq) error {
+	chain := *j.chain.Load()
+	l := segment.Link{Reason: segment.ReasonTruncateBack, Claim: j.syncer.pos}
+	i := sort.Search(len(chain), func(i int) bool { return chain[i].Link.Base > last })
+	if i > 0 {
+		pred := chain[i-1]
+		end, err := pred.After(last)
+		if err != nil {
+			return err
+		}
+		l.Pred, l.PredSalt, l.PredEnd = pred.Ordinal, pred.Salt, end
+	}
+	return j.cut(j.First(), last+1, chain[:i], l)
+}
+
+// cut makes keep the chain, with a fresh segment behind it whose first record is next. It removes the other segments
+// when that is durable.
+func (j *Journal) cut(firstLive, next Seq, keep []*segment.Segment, l segment.Link) error {
+	l.FirstLive, l.Base = firstLive, next
+	dropped, err := j.cutChain(keep, l)
+	if err != nil {
+		return err
+	}
+	if err := j.claimChange(); err != nil {
+		return err
+	}
+	j.retire(dropped)
+	return nil
+}
+
+// cutChain is cut's part under the lock. It returns the segments that are not on the chain any more.
+func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.Segment, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	old := *j.chain.Load()
+	if err := j.cutLocked(l, keep); err != nil {
+		return nil, err
+	}
+	j.mu.firstLive = l.FirstLive
+	j.first.Store(uint64(l.FirstLive))
+	j.published.Store(uint64(l.Base - 1))
+	j.durable.Store(min(j.durable.Load(), uint64(l.Base-1)))
+	j.cuts.Add(1)
+	return old[len(keep):], nil
+}
