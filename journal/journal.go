@@ -71,10 +71,11 @@ type Journal struct {
 	// failure is set once, by the first failed sync or store.
 	failure atomic.Pointer[error]
 
-	syncer  syncer
-	factory *factory
-	names   names
-	ticker  struct { // of Durability Interval
+	syncer   syncer
+	released bool // files and mappings are given back; belongs to who has the syncer's turn
+	factory  *factory
+	names    names
+	ticker   struct { // of Durability Interval
 		stop context.CancelFunc
 		done chan struct{}
 	}
@@ -227,8 +228,11 @@ func (j *Journal) adopt(st *recovery.State) error {
 	if err := recovery.Remove(j.fsys, j.dir, st.Temps()...); err != nil {
 		return err
 	}
+	for _, d := range st.Report.Damage {
+		j.log.Warn("found at open", zap.Stringer("damage", &d))
+	}
 	for _, w := range st.Report.Warnings {
-		j.log.Warn("found at open", zap.String("what", w))
+		j.log.Warn("found at open", zap.String("warning", w))
 	}
 	start := segment.Link{
 		Base: st.Next, FirstLive: st.FirstLive, Reason: segment.ReasonStart,
@@ -322,19 +326,20 @@ func (j *Journal) Close() error {
 	if closed {
 		return ErrClosed
 	}
+	j.stopTicker()
+	j.syncer.enter()
+	defer j.syncer.leave()
 	var err error
 	if !j.readOnly {
-		j.stopTicker()
 		err = j.closeCleanly()
 	}
+	j.released = true
 	return errors.Join(err, j.release())
 }
 
 // closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost: the next
-// Open only has more to check.
+// Open only has more to check. The caller has the syncer's turn.
 func (j *Journal) closeCleanly() error {
-	j.syncer.enter()
-	defer j.syncer.leave()
 	if err := j.syncAll(); err != nil {
 		return err
 	}

@@ -12,14 +12,19 @@ import (
 	"mmjournal/segment"
 )
 
-// names changes which names the directory holds: the file JOURNAL, and segments that are not needed any more. Only open,
-// the holder of the syncer's turn, and Close use it.
+// names changes which names the directory holds: the file JOURNAL, and segments that are not needed any
+// more.
 type names struct {
-	fsys    segment.FS
-	dir     string
+	fsys segment.FS
+	dir  string
+
+	// What the file JOURNAL says; guarded by Journal.mu.
 	file    segment.JournalFile
-	written bool     // the file on the disk says the same
-	garbage []uint64 // segments to remove when a segment with a higher ordinal is durable
+	written bool // the file on the disk says the same
+
+	// garbage are segments to remove when one with a higher ordinal is durable. It belongs to who has
+	// the syncer's turn.
+	garbage []uint64
 }
 
 // create writes the file JOURNAL of a new journal.

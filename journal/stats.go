@@ -13,6 +13,8 @@ type Stats struct {
 	SyncTime time.Duration
 	Rolls    uint64 // a segment was full
 
+	IndexRebuilds int // segments whose sparse index was damaged, and was rebuilt from their records
+
 	Prepared    uint64        // segments prepared
 	PrepareTime time.Duration // in the background, as a rule
 	Stalls      uint64        // a segment was needed that was not ready
@@ -29,6 +31,9 @@ func (j *Journal) Stats() Stats {
 		s.Segments++
 		s.UsedBytes += int64(seg.End())
 		s.SizeBytes += seg.Size
+		if seg.IndexRebuilt() {
+			s.IndexRebuilds++
+		}
 	}
 	j.syncer.stats.Lock()
 	s.Syncs, s.SyncTime = j.syncer.stats.syncs, j.syncer.stats.syncTime

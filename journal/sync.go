@@ -80,8 +80,8 @@ func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
 		if j.Durable() >= seq {
 			return nil
 		}
-		if err := j.usable(); err != nil {
-			return err
+		if j.readOnly {
+			return ErrReadOnly
 		}
 		if seq > j.Published() {
 			return fmt.Errorf("wait for seq %d: %w", seq, ErrNotFound)
@@ -108,8 +108,11 @@ func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
 // syncTurn syncs with the turn that the caller has taken, unless somebody has just done it.
 func (j *Journal) syncTurn(seq Seq) error {
 	defer j.syncer.leave()
-	if j.Durable() >= seq {
+	switch {
+	case j.Durable() >= seq:
 		return j.failed()
+	case j.released:
+		return ErrClosed
 	}
 	return j.syncAll()
 }

@@ -9,7 +9,7 @@ const (
 	Foreign       Label = "foreign"        // segments of different journals
 	BrokenChain   Label = "broken chain"   // durable frames are damaged, or their segment is missing
 	DamagedEnd    Label = "damaged end"    // a claim lies behind the end of the newest segment
-	LostSuccessor Label = "lost successor" // the newest segment's seal names a segment that is not there
+	LostSuccessor Label = "lost successor" // the segment that the newest one's seal names is missing
 	Gap           Label = "gap"            // an ordinal above the newest segment is missing
 	BadIdentity   Label = "bad identity"   // a segment above the newest one has a damaged identity
 	LostNewest    Label = "lost newest"    // JOURNAL names a segment that is not there
@@ -32,13 +32,14 @@ const (
 
 // facts are the predicates that the label depends on.
 type facts struct {
-	newer, foreign              bool
-	brokenChain, damagedEnd     bool
-	found                       bool // a newest segment
-	lostSuccessor, gap          bool
-	badIdentity, lostNewest     bool
-	badFirstLive                bool
-	cleanMark, tailBytes, above bool // a closing mark at the end; bytes behind it; bytes in segments above
+	newer, foreign          bool
+	brokenChain, damagedEnd bool
+	found                   bool // a newest segment
+	lostSuccessor, gap      bool
+	badIdentity, lostNewest bool
+	badFirstLive            bool
+	cleanMark               bool // a closing mark at the end
+	tailBytes, above        bool // bytes behind the end; bytes in segments above
 }
 
 // row is one line of the decision table.
@@ -55,8 +56,8 @@ var table = []row{
 	{BrokenChain, func(f *facts) bool { return f.brokenChain }, Refuse},
 	{DamagedEnd, func(f *facts) bool { return f.damagedEnd }, Refuse},
 	{LostSuccessor, func(f *facts) bool { return f.lostSuccessor }, Refuse},
-	{Gap, func(f *facts) bool { return f.gap }, Refuse},
 	{BadIdentity, func(f *facts) bool { return f.badIdentity }, Refuse},
+	{Gap, func(f *facts) bool { return f.gap }, Refuse},
 	{LostNewest, func(f *facts) bool { return f.lostNewest }, Refuse},
 	{BadFirstLive, func(f *facts) bool { return f.badFirstLive }, Refuse},
 	{Torn, func(f *facts) bool { return !f.found && (f.tailBytes || f.above) }, Start},

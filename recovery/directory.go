@@ -189,8 +189,8 @@ func (d *directory) strangers() error {
 	return nil
 }
 
-// CheckNames returns ErrNotJournal if the directory holds a file that is not a journal's. A directory
-// that does not exist holds none.
+// CheckNames returns ErrNotJournal if the directory holds a file that is not a journal's. A
+// directory that does not exist holds none.
 func CheckNames(fsys segment.FS, path string) error {
 	entries, err := fsys.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,5 +1,5 @@
-// Package recovery says what a journal's directory holds after whatever happened to it, and what may be
-// done about it.
+// Package recovery says what a journal's directory holds after whatever happened to it, and what
+// may be done about it.
 //
 //	directory.go  list the files, open the segments
 //	search.go     find the newest segment and walk the chain back from it (segment/FORMAT.md §6)

@@ -103,13 +103,13 @@ type Damage struct {
 	Redundant    bool           `json:"redundant"`    // other bytes say the same: no record is hurt
 }
 
-// Err returns nil, or, if the journal is corrupt, an error that says where: a *segment.CorruptError. If the files
-// are of newer software it matches segment.ErrVersion.
+// Err returns nil, or, if the journal is corrupt, an error that says where: a
+// *segment.CorruptError. If the files are of newer software it matches segment.ErrVersion.
 func (r *Report) Err() error { return r.err }
 
-// Inspect describes the journal in a directory. It takes no lock, works beside a live writer and changes nothing. full
-// reads and checks every byte. Corruption is in the report; errors are those of the file system, ErrNotExist,
-// ErrNotJournal and segment.ErrVersion.
+// Inspect describes the journal in a directory. It takes no lock, works beside a live writer and
+// changes nothing. full reads and checks every byte. Corruption is in the report; errors are those
+// of the file system, ErrNotExist, ErrNotJournal and segment.ErrVersion.
 func Inspect(dir string, full bool) (*Report, error) {
 	st, err := Scan(segment.OS, dir, Options{Full: full, Live: true})
 	if err != nil {
@@ -193,7 +193,8 @@ func stateOf(st *State, f *file) SegmentState {
 	return TornSeg
 }
 
-// addTail describes what was torn: behind the newest segment's end, or else in the lowest segment above it.
+// addTail describes what was torn: behind the newest segment's end, or else in the lowest segment
+// above it.
 func (r *Report) addTail(st *State) {
 	newest := st.s.newest
 	if st.Err != nil && newest == nil {

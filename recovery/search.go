@@ -14,10 +14,11 @@ type search struct {
 	full  bool // read every frame of the chain, claimed or not
 	claim segment.Position
 
-	newest *file
-	chain  []*file // newest first
-	facts  facts
-	err    error // why the label is one that refuses
+	newest    *file
+	chain     []*file     // newest first
+	firstLive segment.Seq // what the highest segment with a link says
+	facts     facts
+	err       error // why the label is one that refuses
 }
 
 // breakage is where a chain cannot be walked on.
@@ -40,6 +41,12 @@ func (s *search) run() error {
 		return err
 	}
 	s.above()
+	if s.refused() { // the newest segment is not the newest: what it ends with may be dead
+		var c *segment.CorruptError
+		errors.As(s.err, &c)
+		s.newest, s.chain = nil, s.readable(segment.Position{Ordinal: c.Segment})
+		return nil
+	}
 	s.checkEnd()
 	return nil
 }
@@ -79,6 +86,7 @@ func (s *search) try(f *file) (ok bool, err error) {
 		return false, err
 	case brk != nil && brk.pos.Less(s.claim):
 		s.facts.brokenChain, s.err = true, brk.err
+		s.firstLive = f.scan.FirstLive
 		s.chain = s.readable(brk.pos)
 		return false, nil
 	case brk != nil:
@@ -105,7 +113,9 @@ func (s *search) damaged(f *file, at segment.Offset, seq segment.Seq, why error)
 	}
 }
 
-func (s *search) corrupt(f *file, at segment.Offset, seq segment.Seq, why error) *segment.CorruptError {
+func (s *search) corrupt(
+	f *file, at segment.Offset, seq segment.Seq, why error,
+) *segment.CorruptError {
 	return &segment.CorruptError{
 		Path:    filepath.Join(s.d.path, f.name),
 		Segment: f.ordinal, Offset: at, Seq: seq, Err: why,
@@ -133,8 +143,8 @@ func (s *search) learn(f *file) error {
 	return nil
 }
 
-// walk follows the links back from a candidate to the segment that holds the first live record. It returns
-// the chain, newest first, or where it breaks.
+// walk follows the links back from a candidate to the segment that holds the first live record. It
+// returns the chain, newest first, or where it breaks.
 func (s *search) walk(f *file) (chain []*file, brk *breakage, err error) {
 	firstLive := f.scan.FirstLive
 	link := f.scan.Link
@@ -178,8 +188,8 @@ func reason(err error) error {
 	return err
 }
 
-// member checks that p is what the link of its successor says, as far as nobody has vouched for it yet, and returns
-// its own link.
+// member checks that p is what the link of its successor says, as far as nobody has vouched for it
+// yet, and returns its own link.
 func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, error) {
 	at := func(off segment.Offset, seq segment.Seq, why error) *breakage {
 		return &breakage{segment.Position{Ordinal: p.ordinal, Offset: off}, s.corrupt(p, off, seq, why)}
@@ -251,6 +261,7 @@ func (s *search) above() {
 			s.successor(seal)
 		}
 	}
+	s.badAbove(last)
 	for _, f := range s.d.files {
 		if f.ordinal <= last {
 			continue
@@ -260,16 +271,20 @@ func (s *search) above() {
 			s.err = s.lost(last + 1)
 		}
 		last = f.ordinal
-		switch {
-		case f.seg == nil && !s.refused():
-			s.facts.badIdentity, s.err = true, f.bad
-		case f.seg != nil && !f.scan.Unused():
-			s.facts.above = true
-		}
+		s.facts.above = s.facts.above || f.seg != nil && !f.scan.Unused()
 	}
 	if j := s.d.journal; j != nil && j.Newest > 0 && !s.refused() &&
 		(s.newest == nil || j.Newest > s.newest.ordinal) && s.d.byOrdinal(j.Newest) == nil {
 		s.facts.lostNewest, s.err = true, s.lost(j.Newest)
+	}
+}
+
+// badAbove looks for damaged identities above the newest segment.
+func (s *search) badAbove(newest uint64) {
+	for _, f := range s.d.files {
+		if f.ordinal > newest && f.seg == nil && !s.refused() {
+			s.facts.badIdentity, s.err = true, f.bad
+		}
 	}
 }
 
@@ -319,17 +334,21 @@ func (s *search) checkEnd() {
 	}
 }
 
-// readable returns the segments that precede damage, newest first, as far as they can be read without
-// anybody vouching for them. It serves people who want what is left.
+// readable returns the segments that precede damage, newest first, as far as it is certain that
+// they are on the chain. It serves people who want what is left.
 func (s *search) readable(damage segment.Position) []*file {
+	f := s.d.byOrdinal(damage.Ordinal)
+	if f != nil && f.scan != nil && f.scan.HasLink {
+		return s.readableFrom(f) // the damage is behind its link
+	}
 	for i := len(s.d.files) - 1; i >= 0; i-- {
 		f := s.d.files[i]
-		if f.ordinal > damage.Ordinal || f.seg == nil {
+		if f.ordinal >= damage.Ordinal || f.seg == nil {
 			continue
 		}
 		sc, err := f.seg.Scan(0)
-		if err != nil || !sc.HasLink {
-			continue
+		if err != nil || sc.Seal == nil || sc.Seal.Succ != damage.Ordinal {
+			return nil // a lost link may have cut it anywhere
 		}
 		f.scan, f.end = sc, sc.End
 		return s.readableFrom(f)
@@ -337,9 +356,11 @@ func (s *search) readable(damage segment.Position) []*file {
 	return nil
 }
 
+// readableFrom follows the links from f as far as it can.
 func (s *search) readableFrom(f *file) []*file {
+	s.firstLive = max(s.firstLive, f.scan.FirstLive)
 	chain := []*file{f}
-	for l := f.scan.Link; l.Pred != 0; {
+	for l := f.scan.Link; l.Pred != 0 && l.Base > s.firstLive; {
 		p, brk := s.predecessor(&l)
 		if brk != nil {
 			break
@@ -348,8 +369,7 @@ func (s *search) readableFrom(f *file) []*file {
 		if !ok || err != nil || link.Base > l.Base {
 			break
 		}
-		p.end = l.PredEnd
-		p.scan = nil
+		p.end, p.scan = l.PredEnd, nil
 		p.seg.AdoptUnread(link, l.PredEnd, l.Base, nil)
 		chain = append(chain, p)
 		l = link

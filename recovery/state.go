@@ -28,7 +28,8 @@ type State struct {
 	// Chain holds the segments that make up the journal, oldest first, ready to be read. If Err is
 	// not nil it is what precedes the damage, as far as it can be read.
 	Chain []*segment.Segment
-	// NewestScan is the scan of the chain's last segment; nil if the chain is empty.
+	// NewestScan is the scan of the chain's last segment; nil if the chain is empty, or Err is not
+	// nil.
 	NewestScan *segment.Scan
 
 	dir *directory
@@ -45,12 +46,13 @@ type Options struct {
 	Live bool
 }
 
-// looks is how often a live directory is looked at before a moving finding is believed: a writer that
-// rolls and truncates all the time may spoil several looks in a row.
+// looks is how often a live directory is looked at before a moving finding is believed: a writer
+// that rolls and truncates all the time may spoil several looks in a row.
 const looks = 20
 
-// Scan reads what the directory holds and decides what it means. It changes nothing. Damage, and files of newer software,
-// are no error of Scan: they are in the state. Errors are those of the file system, ErrNotExist and ErrNotJournal.
+// Scan reads what the directory holds and decides what it means. It changes nothing. Damage, and
+// files of newer software, are no error of Scan: they are in the state. Errors are those of the
+// file system, ErrNotExist and ErrNotJournal.
 func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 	st, err := scanOnce(fsys, path, o.Full)
 	if !o.Live {
@@ -126,9 +128,13 @@ func newState(d *directory, s *search) *State {
 	if len(s.chain) > 0 {
 		f := s.chain[0]
 		st.NewestScan = f.scan
-		st.Next = f.scan.Next
-		st.FirstLive = min(max(f.scan.FirstLive, st.Chain[0].Link.Base), f.scan.Next)
-		st.End = segment.Position{Ordinal: f.ordinal, Offset: f.scan.End}
+		st.Next = f.seg.Next()
+		st.End = segment.Position{Ordinal: f.ordinal, Offset: f.seg.End()}
+		live := s.firstLive
+		if s.newest != nil {
+			live = f.scan.FirstLive
+		}
+		st.FirstLive = min(max(live, st.Chain[0].Link.Base), st.Next)
 	}
 	return st
 }
@@ -149,10 +155,10 @@ func (st *State) TakeChain() []*segment.Segment {
 	return chain
 }
 
-// Settle makes everything that the state shows durable. The page cache may hold bytes that an earlier, failed
-// write has not brought to the disk, and that no sync would write again: so every page above the last claim
-// is marked as modified first. Then the segments are synced, oldest first. The caller scans again afterwards,
-// and believes only that.
+// Settle makes everything that the state shows durable. The page cache may hold bytes that an
+// earlier, failed write has not brought to the disk, and that no sync would write again: so every
+// page above the last claim is marked as modified first. Then the segments are synced, oldest
+// first. The caller scans again afterwards, and believes only that.
 func (st *State) Settle() error {
 	for i, seg := range st.Chain {
 		if st.Claim.Ordinal > seg.Ordinal {
@@ -186,8 +192,8 @@ func settle(fsys segment.FS, seg *segment.Segment, from, to segment.Offset) erro
 // Foreign returns the names in the directory that are not a journal's.
 func (st *State) Foreign() []string { return st.dir.foreign }
 
-// Prepared returns the ordinals of the segments above the newest one, in descending order: the order in
-// which they may be removed, each durably before the next, without leaving a gap.
+// Prepared returns the ordinals of the segments above the newest one, in descending order: the
+// order in which they may be removed, each durably before the next, without leaving a gap.
 func (st *State) Prepared() (ordinals []uint64) {
 	for _, f := range slices.Backward(st.dir.files) {
 		if f.ordinal > st.End.Ordinal && f.bad == nil {

@@ -4,9 +4,9 @@ import (
 	"runtime/debug"
 )
 
-// Read returns a copy of the payload of the record seq, which must be published in this segment, in buf's memory
-// if it is large enough. Damage comes as a *CorruptError that names the first damaged frame on the way
-// from the nearest index entry.
+// Read returns a copy of the payload of the record seq, which must be published in this segment, in
+// buf's memory if it is large enough. Damage comes as a *CorruptError that names the first damaged
+// frame on the way from the nearest index entry.
 func (s *Segment) Read(seq Seq, buf []byte) (p []byte, err error) {
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)
 	at, err := s.locate(seq)
@@ -41,8 +41,8 @@ func (s *Segment) Locate(seq Seq) (at Offset, err error) {
 	return s.locate(seq)
 }
 
-// ReadNext reads the record seq from the first record frame at or behind at, as Read does, and returns where
-// the next one may be found.
+// ReadNext reads the record seq from the first record frame at or behind at, as Read does, and
+// returns where the next one may be found.
 func (s *Segment) ReadNext(at Offset, seq Seq, buf []byte) (p []byte, next Offset, err error) {
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)
 	p, next, err = s.readAt(at, seq)
@@ -89,8 +89,8 @@ func (s *Segment) readAt(at Offset, seq Seq) ([]byte, Offset, error) {
 	}
 }
 
-// published returns the bytes up to the published end, and that end. They are what readers may look at: a frame
-// behind it may be half there.
+// published returns the bytes up to the published end, and that end. They are what readers may look
+// at: a frame behind it may be half there.
 func (s *Segment) published() ([]byte, Offset) {
 	end := s.End()
 	return s.m.b[:end:end], end
@@ -117,19 +117,24 @@ func (s *Segment) corrupt(at Offset, seq Seq, err error) error {
 	return &CorruptError{Path: s.path, Segment: s.Ordinal, Offset: at, Seq: seq, Err: err}
 }
 
-// findIndex loads the index of a segment that was found at open: from behind its seal, or from its frames.
+// IndexRebuilt reports whether the sparse index behind the segment's seal was found damaged.
+func (s *Segment) IndexRebuilt() bool { return s.rebuilt.Load() }
+
+// findIndex loads the index of a segment that was found at open: from behind its seal, or from its
+// frames.
 func (s *Segment) findIndex() {
 	if s.sealed != nil {
 		if items, err := decodeIndex(s.m.b, s.sealed, s.Salt); err == nil {
 			s.index.set(items)
 			return
 		}
+		s.rebuilt.Store(true)
 	}
 	s.index.set(scanBytes(s.m.b, &s.Identity, s.End()).items)
 }
 
-// SeqAt returns the seq of the next record at an offset where a frame starts or the published frames end. It reads
-// headers only.
+// SeqAt returns the seq of the next record at an offset where a frame starts or the published
+// frames end. It reads headers only.
 func (s *Segment) SeqAt(at Offset) (seq Seq, err error) {
 	defer s.catch("seq at", debug.SetPanicOnFault(true), &err)
 	s.loadIndex.Do(s.findIndex)

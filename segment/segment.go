@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// Segment is an open segment file: its mapping, and how far it is filled. Any number of goroutines may
-// read it while one [Writer] appends.
+// Segment is an open segment file: its mapping, and how far it is filled. Any number of goroutines
+// may read it while one [Writer] appends.
 type Segment struct {
 	Identity
 	path string
@@ -29,6 +29,7 @@ type Segment struct {
 	index     index
 	loadIndex sync.Once // for segments found at open
 	sealed    *Seal     // found at open; names the index
+	rebuilt   atomic.Bool
 
 	refs atomic.Int64 // the owner's and every reader's; unmapped at 0
 
@@ -38,8 +39,9 @@ type Segment struct {
 	}
 }
 
-// Open opens the segment file at path for reading, or for reading and writing, and verifies its identity
-// against the file's name and size. Damage comes as a *CorruptError, newer files as ErrVersion.
+// Open opens the segment file at path for reading, or for reading and writing, and verifies its
+// identity against the file's name and size. Damage comes as a *CorruptError, newer files as
+// ErrVersion.
 func Open(fsys FS, path string, mode OpenMode) (s *Segment, err error) {
 	f, err := fsys.Open(path, mode)
 	if err != nil {
@@ -113,16 +115,16 @@ func (s *Segment) End() Offset { return Offset(s.end.Load()) }
 // Next returns the seq that follows the last published record.
 func (s *Segment) Next() Seq { return Seq(s.next.Load()) }
 
-// Adopt makes the segment show what a scan has found: its link, its index, and the records up to the
-// scan's end. Only for segments that no writer has; before anyone reads it.
+// Adopt makes the segment show what a scan has found: its link, its index, and the records up to
+// the scan's end. Only for segments that no writer has; before anyone reads it.
 func (s *Segment) Adopt(sc *Scan) {
 	s.Link = sc.Link
 	s.loadIndex.Do(func() { s.index.set(sc.items) })
 	s.publish(sc.End, sc.Next)
 }
 
-// AdoptUnread makes the segment show the records up to end without having read them: a successor's link and
-// a claim vouch for them. Reads verify each record as they meet it.
+// AdoptUnread makes the segment show the records up to end without having read them: a successor's
+// link and a claim vouch for them. Reads verify each record as they meet it.
 func (s *Segment) AdoptUnread(link Link, end Offset, next Seq, seal *Seal) {
 	s.Link, s.sealed = link, seal
 	s.publish(end, next)
@@ -162,8 +164,8 @@ func (s *Segment) ReadSeal(end Offset) (seal *Seal, err error) {
 	return &sl, nil
 }
 
-// CheckIndex verifies the sparse index that a scan's seal names against the frames. It returns an error that
-// matches ErrIndex, or a *FaultError.
+// CheckIndex verifies the sparse index that a scan's seal names against the frames. It returns an
+// error that matches ErrIndex, or a *FaultError.
 func (s *Segment) CheckIndex(sc *Scan) (err error) {
 	defer s.catch("check index", debug.SetPanicOnFault(true), &err)
 	items, err := decodeIndex(s.m.b, sc.Seal, s.Salt)
@@ -189,8 +191,9 @@ func (s *Segment) Dirty(from, to Offset) (err error) {
 	return nil
 }
 
-// Sync makes everything stored in the segment so far durable. A failed sync must not be repeated: the
-// kernel reports a lost page only once.
+// Sync makes everything stored in the segment so far durable. A failed sync must not be repeated:
+// the kernel reports a lost page only once. It reports none at all for bytes that were cut off
+// underneath, so Sync looks at the file's size, too.
 func (s *Segment) Sync() error {
 	s.mu.Lock()
 	f := s.mu.file
@@ -201,13 +204,20 @@ func (s *Segment) Sync() error {
 	if err := f.Datasync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
+	size, err := f.Size()
+	if err == nil && size < s.Size {
+		err = fmt.Errorf("%w: somebody has cut it to %d bytes", ErrShort, size)
+	}
+	if err != nil {
+		return fmt.Errorf("sync %s: %w", s.path, err)
+	}
 	return nil
 }
 
 var errReleased = errors.New("file is closed already")
 
-// Release closes the file: the segment is full and durable, or only read. The mapping stays, and cannot be
-// stored to any more.
+// Release closes the file: the segment is full and durable, or only read. The mapping stays, and
+// cannot be stored to any more.
 func (s *Segment) Release() error {
 	s.mu.Lock()
 	f := s.mu.file
@@ -219,7 +229,8 @@ func (s *Segment) Release() error {
 	return errors.Join(s.m.protect(), f.Close())
 }
 
-// Acquire keeps the segment mapped until the matching Drop. It returns false if it is unmapped already.
+// Acquire keeps the segment mapped until the matching Drop. It returns false if it is unmapped
+// already.
 func (s *Segment) Acquire() bool {
 	for {
 		n := s.refs.Load()

@@ -1,0 +1,413 @@
+package journal_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/journal"
+	"mmjournal/recovery"
+	"mmjournal/segment"
+)
+
+// A second writer fails at once and learns who the first one is.
+func TestSecondWriter(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, dir, smallSegments)
+	mustAppend(t, j, []byte("x"))
+	_, err := journal.Open(dir, nil)
+	pid := fmt.Sprintf("process %d", os.Getpid())
+	if !errors.Is(err, journal.ErrLocked) || !strings.Contains(err.Error(), pid) {
+		t.Errorf("second writer: %v; want %q in it", err, pid)
+	}
+	mustAppend(t, j, []byte("y"))
+	mustClose(t, j)
+	expect(t, mustOpen(t, dir, nil), 1, "x", "y")
+}
+
+func TestForeignFiles(t *testing.T) {
+	dir := t.TempDir()
+	mustClose(t, mustOpen(t, dir, smallSegments))
+	note := filepath.Join(dir, "notes.txt")
+	for _, where := range []string{dir, t.TempDir()} {
+		note = filepath.Join(where, "notes.txt")
+		if err := os.WriteFile(note, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := listing(t, where)
+		_, err := journal.Open(where, nil)
+		if !errors.Is(err, journal.ErrNotJournal) || !strings.Contains(err.Error(), "notes.txt") {
+			t.Errorf("a foreign file: %v", err)
+		}
+		if after := listing(t, where); after != before {
+			t.Errorf("the directory was changed:\n%s\n%s", before, after)
+		}
+	}
+	if _, err := journal.Open(note, nil); err == nil {
+		t.Error("a file was opened as a directory")
+	}
+	for _, name := range []string{".hidden", "lost+found"} {
+		where := t.TempDir()
+		if err := os.Mkdir(filepath.Join(where, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, mustOpen(t, where, smallSegments))
+	}
+}
+
+// A segment of another journal is never taken for one of ours, nor removed.
+func TestForeignSegment(t *testing.T) {
+	ours, theirs := t.TempDir(), t.TempDir()
+	for _, dir := range []string{ours, theirs} {
+		j := mustOpen(t, dir, smallSegments)
+		for range 50 {
+			mustAppend(t, j, make([]byte, 5000))
+		}
+		mustClose(t, j)
+	}
+	for _, n := range []uint64{1, 3, 5, 9} {
+		b, err := os.ReadFile(filepath.Join(theirs, segment.FileName(min(n, 4))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(ours, segment.FileName(n))
+		old, _ := os.ReadFile(path)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := listing(t, ours)
+		if _, err := journal.Open(ours, nil); !errors.Is(err, journal.ErrCorrupt) ||
+			!strings.Contains(err.Error(), segment.FileName(n)) {
+			t.Errorf("segment %d of another journal: %v", n, err)
+		}
+		if listing(t, ours) != before {
+			t.Errorf("segment %d: the directory was changed", n)
+		}
+		if old == nil {
+			err = os.Remove(path)
+		} else {
+			err = os.WriteFile(path, old, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, mustOpen(t, ours, nil))
+}
+
+// listing describes the files of a directory, but for the lock.
+func listing(t testing.TB, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, e := range entries {
+		fi, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Name() != segment.LockName {
+			fmt.Fprintln(&b, e.Name(), fi.Size(), fi.ModTime())
+		}
+	}
+	return b.String()
+}
+
+// A file that somebody cuts short while it is mapped makes errors, and not the end of the process.
+func TestTruncatedUnderneath(t *testing.T) {
+	for _, keep := range []int64{0, 4096, 8192} {
+		dir := t.TempDir()
+		j := mustOpen(t, dir, &journal.Options{
+			SegmentSize: journal.MinSegmentSize, Durability: journal.Published,
+		})
+		for range 20 {
+			mustAppend(t, j, make([]byte, 1000))
+		}
+		if err := os.Truncate(filepath.Join(dir, segment.FileName(1)), keep); err != nil {
+			t.Fatal(err)
+		}
+		_, readErr := j.Read(20, nil)
+		viewErr := j.View(20, func([]byte) error { return nil })
+		var recErr error
+		for _, err := range j.Records(0) {
+			recErr = err
+		}
+		for name, err := range map[string]error{"Read": readErr, "View": viewErr, "Records": recErr} {
+			if !errors.Is(err, journal.ErrFault) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		_, err := j.Append(make([]byte, 1000))
+		if !errors.Is(err, journal.ErrFault) || !errors.Is(err, journal.ErrFailed) {
+			t.Errorf("Append: %v", err)
+		}
+		for name, again := range map[string]error{
+			"Append": second(j.Append(nil)), "Sync": j.Sync(t.Context()),
+			"AppendFunc":    second(j.AppendFunc(0, nil)),
+			"AppendBatch":   second(j.AppendBatch([][]byte{nil})),
+			"TruncateFront": errors.Unwrap(j.TruncateFront(3)),
+			"Close":         errors.Unwrap(j.Close()),
+		} {
+			if name != "Close" && again != err {
+				t.Errorf("%s afterwards: %v; want the first failure", name, again)
+			}
+		}
+		if _, err := journal.Open(dir, nil); !errors.Is(err, journal.ErrCorrupt) {
+			t.Errorf("Open of the short file: %v", err)
+		}
+	}
+}
+
+// fdatasync says nothing of bytes that were cut off underneath.
+func TestSyncOfTruncatedFile(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, dir, &journal.Options{Durability: journal.Published})
+	mustAppend(t, j, make([]byte, 100))
+	if err := os.Truncate(filepath.Join(dir, segment.FileName(1)), 4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Sync(t.Context()); !errors.Is(err, journal.ErrFailed) || j.Durable() != 0 {
+		t.Errorf("Sync: %v, durable %d", err, j.Durable())
+	}
+}
+
+// The first failed sync is the last word: nothing is acknowledged after it, although the next sync would
+// succeed.
+func TestFailedSyncIsFinal(t *testing.T) {
+	t.Cleanup(journal.SetMinSegmentSize(8192))
+	disk, j := onDisk(t, journal.Synced)
+	mustAppend(t, j, []byte("acknowledged"))
+	fails := true
+	disk.OnOp = func(op simdisk.Op) error {
+		if op.Kind == simdisk.OpDatasync && fails {
+			fails = false
+			return syscall.EIO
+		}
+		return nil
+	}
+	_, first := j.Append([]byte("lost"))
+	if !errors.Is(first, syscall.EIO) || !errors.Is(first, journal.ErrFailed) {
+		t.Errorf("Append: %v", first)
+	}
+	for range 3 {
+		if _, err := j.Append([]byte("more")); err != first {
+			t.Errorf("Append afterwards: %v", err)
+		}
+		if err := j.Sync(t.Context()); err != first {
+			t.Errorf("Sync afterwards: %v", err)
+		}
+	}
+	if j.Durable() != 1 {
+		t.Errorf("durable: %d", j.Durable())
+	}
+	if err := j.Close(); !errors.Is(err, first) {
+		t.Errorf("Close: %v", err)
+	}
+	if handles, mappings := disk.Leaks(); handles != 0 || mappings != 0 {
+		t.Errorf("%d handles and %d mappings are left", handles, mappings)
+	}
+	j, err := journal.OpenFS(disk, "/j", &journal.Options{SegmentSize: 8192})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := collect(t, j, 0); got[0] != "acknowledged" {
+		t.Errorf("after reopening: %q", got)
+	}
+	mustClose(t, j)
+}
+
+func onDisk(t *testing.T, d journal.Durability) (*simdisk.Disk, *journal.Journal) {
+	t.Helper()
+	disk := simdisk.New(simdisk.Options{})
+	if err := disk.MkdirAll("/j"); err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.OpenFS(disk, "/j", &journal.Options{SegmentSize: 8192, Durability: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk, j
+}
+
+// Lack of space is no failure: what is there stays usable, and the append works when there is space. Every
+// operation of a preparation may be the one that fails.
+func TestNoSpaceIsRetryable(t *testing.T) {
+	t.Cleanup(journal.SetMinSegmentSize(8192))
+	kinds := []simdisk.OpKind{simdisk.OpCreate, simdisk.OpTruncate, simdisk.OpAllocate,
+		simdisk.OpWrite, simdisk.OpSync, simdisk.OpRename}
+	for _, kind := range kinds {
+		t.Run(kind.String(), func(t *testing.T) {
+			disk, j := onDisk(t, journal.Synced)
+			var want []string
+			grow := func() error {
+				for i := range 20 {
+					p := strings.Repeat(fmt.Sprint(i%10), 600)
+					if _, err := j.Append([]byte(p)); err != nil {
+						return err
+					}
+					want = append(want, p)
+				}
+				return nil
+			}
+			if err := grow(); err != nil {
+				t.Fatal(err)
+			}
+			disk.OnOp = func(op simdisk.Op) error {
+				if op.Kind == kind {
+					return syscall.ENOSPC
+				}
+				return nil
+			}
+			for range 3 {
+				if err := grow(); !errors.Is(err, journal.ErrNoSpace) || errors.Is(err, journal.ErrFailed) {
+					t.Fatalf("full disk: %v", err)
+				}
+				if err := j.Sync(t.Context()); err != nil {
+					t.Fatalf("Sync on a full disk: %v", err)
+				}
+				if err := j.TruncateBack(j.Last() - 1); err == nil {
+					t.Fatal("a truncation that needs a segment worked")
+				}
+			}
+			expect(t, j, 1, want...)
+			disk.OnOp = nil
+			if err := grow(); err != nil {
+				t.Fatalf("after space was made: %v", err)
+			}
+			expect(t, j, 1, want...)
+			mustClose(t, j)
+			j, err := journal.OpenFS(disk, "/j", &journal.Options{
+				SegmentSize: 8192, VerifyOnOpen: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, j, 1, want...)
+			mustClose(t, j)
+		})
+	}
+}
+
+// A real full disk: a small tmpfs.
+func TestFullDisk(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("needs root on Linux, to mount a tmpfs")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skip("mount tmpfs: ", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	sub := filepath.Join(dir, "j")
+	o := &journal.Options{SegmentSize: 128 << 10}
+	j := mustOpen(t, sub, o)
+	p := bytes.Repeat([]byte("x"), 10_000)
+	n := 0
+	err := error(nil)
+	for ; err == nil && n < 1000; n++ {
+		_, err = j.Append(p)
+	}
+	n--
+	if !errors.Is(err, journal.ErrNoSpace) {
+		t.Fatalf("full disk: %v", err)
+	}
+	if err := j.Sync(t.Context()); err != nil {
+		t.Errorf("Sync: %v", err)
+	}
+	mustClose(t, j)
+	j = mustOpen(t, sub, o)
+	if got := len(collect(t, j, 0)); got != n {
+		t.Fatalf("%d records of %d", got, n)
+	}
+	if err := j.TruncateFront(journal.Seq(n/2 + 1)); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		mustAppend(t, j, p)
+	}
+	if _, err := journal.Open(filepath.Join(dir, "other"), &journal.Options{
+		SegmentSize: 2 << 20,
+	}); err != nil && !errors.Is(err, journal.ErrNoSpace) {
+		t.Errorf("a second journal: %v", err)
+	}
+}
+
+// Files of newer software are refused and left alone.
+func TestNewerVersion(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, dir, smallSegments)
+	mustAppend(t, j, []byte("x"))
+	mustClose(t, j)
+	for _, name := range []string{segment.JournalName, segment.FileName(1)} {
+		path := filepath.Join(dir, name)
+		old, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := bytes.Clone(old)
+		b[8] = 2
+		c := segment.Checksum(b[:12])
+		b[12], b[13], b[14], b[15] = byte(c), byte(c>>8), byte(c>>16), byte(c>>24)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := listing(t, dir)
+		_, openErr := journal.Open(dir, nil)
+		_, readErr := journal.OpenReadOnly(dir, &journal.Options{ReadDamaged: true})
+		_, inspectErr := recovery.Inspect(dir, true)
+		for _, err := range []error{openErr, readErr, inspectErr} {
+			if !errors.Is(err, journal.ErrVersion) || errors.Is(err, journal.ErrCorrupt) ||
+				!strings.Contains(err.Error(), name) {
+				t.Errorf("%s of version 2: %v", name, err)
+			}
+		}
+		if after := listing(t, dir); after != before {
+			t.Errorf("the directory was changed:\n%s\n%s", before, after)
+		}
+		if err := os.WriteFile(path, old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, mustOpen(t, dir, nil), 1, "x")
+}
+
+// A reader's store into the journal's memory is an error of View once the segment is full and durable, and
+// cannot change what is stored in any case but the newest segment of the writer's own process.
+func TestStoreInView(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, dir, smallSegments)
+	mustAppend(t, j, []byte("x"))
+	mustClose(t, j)
+	r, err := journal.OpenReadOnly(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	err = r.View(1, func(p []byte) error { p[0] = 'y'; return nil })
+	if !errors.Is(err, journal.ErrFault) {
+		t.Errorf("a store into a read-only mapping: %v", err)
+	}
+	expect(t, r, 1, "x")
+}
+
+// A panic of the caller's own passes through View.
+func TestPanicInView(t *testing.T) {
+	j := mustOpen(t, t.TempDir(), smallSegments)
+	mustAppend(t, j, []byte("x"))
+	defer func() {
+		if r := recover(); r != "mine" {
+			t.Errorf("recovered %v", r)
+		}
+		expect(t, j, 1, "x")
+	}()
+	j.View(1, func([]byte) error { panic("mine") })
+}

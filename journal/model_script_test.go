@@ -1,0 +1,182 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"mmjournal/journal"
+)
+
+// step is one public operation of a script. Written as text:
+//
+//	a300     append 300 bytes          a300*4  four times
+//	z300     append 300 zero bytes
+//	b3x200   append a batch of three records of 200 bytes
+//	f300     AppendFunc                x300    AppendFunc whose function fails
+//	s        Sync                      w       WaitDurable of the last record
+//	tb2      TruncateBack: drop the last two records
+//	tf2      TruncateFront: drop the first two records
+//	rs5      Reset to the fifth seq after the next
+//	c        Close, then open          k       end the process, then open
+//
+// A truncation that would drop more than there is drops all.
+type step struct {
+	op   string
+	n, k int
+}
+
+var stepPattern = regexp.MustCompile(`^([a-z]+?)(?:(\d+)x)?(\d*)(?:\*(\d+))?$`)
+
+// parseScript reads the steps of a script. It panics on one that is malformed.
+func parseScript(text string) (steps []step) {
+	for _, word := range strings.Fields(text) {
+		m := stepPattern.FindStringSubmatch(word)
+		if m == nil || !strings.Contains(" a z b f x s w tb tf rs c k ", " "+m[1]+" ") {
+			panic("model: bad step " + word)
+		}
+		k, _ := strconv.Atoi(m[2])
+		n, _ := strconv.Atoi(m[3])
+		times, _ := strconv.Atoi(m[4])
+		for range max(times, 1) {
+			steps = append(steps, step{m[1], n, k})
+		}
+	}
+	return steps
+}
+
+// randomScript returns the text of a script.
+func randomScript(r *rand.Rand, steps int) string {
+	var words []string
+	size := func() int { return []int{r.IntN(40), 100 + r.IntN(500), r.IntN(3800)}[r.IntN(3)] }
+	for range steps {
+		word := ""
+		switch r.IntN(16) {
+		case 0, 1:
+			word = "s"
+		case 2, 3:
+			word = fmt.Sprintf("b%dx%d", 1+r.IntN(4), 20+r.IntN(400))
+		case 4:
+			word = fmt.Sprintf("%c%d", "fxz"[r.IntN(3)], 1+r.IntN(600))
+		case 5:
+			word = fmt.Sprintf("tb%d", r.IntN(6))
+		case 6:
+			word = fmt.Sprintf("tf%d", r.IntN(6))
+		case 7:
+			word = fmt.Sprintf("rs%d", r.IntN(3))
+		case 8:
+			word = "c"
+		case 9:
+			word = "k"
+		case 10, 11:
+			word = fmt.Sprintf("a%d*%d", 300+r.IntN(300), 2+r.IntN(8))
+		default:
+			word = fmt.Sprintf("a%d", size())
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+var errGivenUp = errors.New("given up")
+
+// do performs a step and tells the oracle. The error is a violation.
+func (l *life) do(s step) error {
+	switch s.op {
+	case "a", "z", "f", "b":
+		return l.append(s)
+	case "x":
+		_, err := l.j.AppendFunc(s.n, func(dst []byte) error {
+			copy(dst, l.or.payload(s.n))
+			return errGivenUp
+		})
+		if !errors.Is(err, errGivenUp) {
+			return fmt.Errorf("failing AppendFunc returned %v", err)
+		}
+		return nil
+	case "s":
+		return l.promised(l.j.Sync(context.Background()), true)
+	case "w":
+		return l.promised(l.j.WaitDurable(context.Background(), l.j.Last()), true)
+	case "c":
+		if err := l.close(); err != nil {
+			return err
+		}
+		return l.open()
+	case "k":
+		l.kill()
+		return l.open()
+	default:
+		return l.cut(s)
+	}
+}
+
+func (l *life) append(s step) (err error) {
+	payloads := [][]byte{}
+	for range max(s.k, 1) {
+		p := l.or.payload(s.n)
+		if s.op == "z" {
+			clear(p)
+		}
+		payloads = append(payloads, p)
+	}
+	want := l.or.now().next()
+	l.or.begin(l.or.now().with(payloads...))
+	var seq journal.Seq
+	switch s.op {
+	case "b":
+		seq, err = l.j.AppendBatch(payloads)
+	case "f":
+		seq, err = l.j.AppendFunc(s.n, func(dst []byte) error {
+			copy(dst, payloads[0])
+			return nil
+		})
+	default:
+		seq, err = l.j.Append(payloads[0])
+	}
+	if err == nil && seq != want {
+		return fmt.Errorf("I2: appended as seq %d, want %d", seq, want)
+	}
+	return l.promised(err, l.w.durability == journal.Synced)
+}
+
+// cut truncates or resets. A truncation that drops nothing promises nothing.
+func (l *life) cut(s step) error {
+	now := l.or.now()
+	n := journal.Seq(min(s.n, len(now.recs)))
+	switch s.op {
+	case "tb":
+		last := now.next() - 1 - n
+		l.or.begin(now.truncateBack(last))
+		return l.promised(l.j.TruncateBack(last), n > 0)
+	case "tf":
+		first := now.first + n
+		l.or.begin(now.truncateFront(first))
+		return l.promised(l.j.TruncateFront(first), n > 0)
+	default:
+		next := now.next() + journal.Seq(s.n)
+		l.or.begin(image{first: next})
+		return l.promised(l.j.Reset(next), true)
+	}
+}
+
+// promised notes what the return of an operation promises, and checks what the journal says of itself.
+func (l *life) promised(err error, durable bool) error {
+	if err != nil {
+		return err
+	}
+	l.or.promise(durable)
+	now := l.or.now()
+	if first, next := l.j.First(), l.j.Last()+1; first != now.first || next != now.next() {
+		return fmt.Errorf("I2: holds seqs %d to %d, want %v", first, next-1, now)
+	}
+	if d, p := l.j.Durable(), l.j.Published(); d > p || p != now.next()-1 {
+		return fmt.Errorf("durable %d, published %d, want %v", d, p, now)
+	}
+	l.or.watermark(l.j.Durable())
+	return nil
+}

@@ -1,0 +1,162 @@
+package journal_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/journal"
+)
+
+// The model: scripts of public operations run on the real journal over a simulated disk, and crash at
+// every store group and every file-system operation, in every way or in very many; what is left is opened by
+// the real recovery and held against what had been promised; some of it goes on to crash again.
+//
+//	model_oracle_test.go  what a journal must hold
+//	model_script_test.go  scripts, and what their steps promise
+//	model_life_test.go    one process: open, check, run a script, close
+//	model_walk_test.go    crash everywhere
+//	model_damage_test.go  damage to what a claim covers, and to what none does
+//
+// MMJOURNAL_MODEL_STATES sets how many states to walk; MMJOURNAL_MODEL_REPLAY, copied from a failure,
+// walks one.
+
+// scripts of first lives. s means with Durability Synced, p with Published.
+var scripts = []string{
+	"s: a300 a400 a500",
+	"s: a0 a1 a600*8",
+	"s: b2x300 a100 b3x500 b1x9",
+	"s: a300*4 tb2 a300 tb0 a100",
+	"s: a500*10 tf3 a300 tf8 a100",
+	"s: a300*2 rs10 a300 rs0 a200",
+	"s: a300 c a300 c a300*2",
+	"s: a300*3 tf3 a100 tf1 c tb1 a9",
+	"s: rs100 a100 tb1 rs7 a10 k a11",
+	"s: x30 f30 x600 a500*7 x900 a10",
+	"p: a300*3 s a300*2",
+	"p: a500*9 s a500*9 s",
+	"p: a500*24",
+	"p: b3x200 a100 b4x300 s b2x50",
+	"p: a600*5 b3x300 s b6x620 b6x620",
+	"p: a500*9 tb7 a300*2 s",
+	"p: a500*10 s a500*3 tf9 a100",
+	"p: a300*3 rs5 a300 s",
+	"p: a300*2 c a400 c c a500",
+	"p: a300*2 k a300 k a300 s",
+	"p: a500*7 k a500*3 tb2 k a100 s",
+	"p: f100 x100 a100 x300 s f200",
+	"p: z600*3 s z600*2 a100 z1500",
+	"p: a300*2 tb2 c a300 s tb1",
+	"p: a500*9 tb8 tb0 a500*9 s tb1",
+	"p: a3800 a3700 s a3600 s a10",
+	"p: a100 s a100 s a100 s a100 w a100 s",
+	"p: a2000 s a1300 s a10 s a10 s a300 s",
+	"p: a500*8 s tf4 a500*8 tf4 c a500*8 tf4",
+}
+
+func modelStates(t testing.TB, usual int) int {
+	if s := os.Getenv("MMJOURNAL_MODEL_STATES"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatalf("MMJOURNAL_MODEL_STATES: %v", err)
+		}
+		return n
+	}
+	if testing.Short() {
+		return usual / 10
+	}
+	return usual
+}
+
+// newWalk returns the walk of a script with its durability in front.
+func newWalk(text string, seed uint64, budget int, o simdisk.Options) *walk {
+	d := journal.Synced
+	mode, text, _ := strings.Cut(text, ": ")
+	if mode == "p" {
+		d = journal.Published
+	}
+	return &walk{text: text, durability: d, opts: o, seed: seed, budget: budget}
+}
+
+func TestModel(t *testing.T) {
+	t.Cleanup(journal.SetMinSegmentSize(modelSegment))
+	start := time.Now()
+	var all tally
+	states := modelStates(t, 300_000)
+	all.scripts(t, states*2/3, simdisk.Options{})
+	all.random(t, states/3)
+	t.Logf("%v in %v", &all, time.Since(start).Round(time.Millisecond))
+}
+
+// scripts walks every script, with whole and with torn stores.
+func (s *tally) scripts(t *testing.T, states int, o simdisk.Options) {
+	for _, text := range scripts {
+		for _, torn := range []bool{false, true} {
+			o.Torn = torn
+			w := newWalk(text, 1, states/len(scripts)/2, o)
+			w.run()
+			s.add(t, w)
+		}
+	}
+}
+
+// random walks as many random scripts as there are states for.
+func (s *tally) random(t *testing.T, states int) {
+	const each = 500
+	for seed := range uint64(states / each) {
+		r := newRand(seed)
+		text := "sp"[seed%2:seed%2+1] + ": " + randomScript(r, 3+r.IntN(10))
+		w := newWalk(text, seed, each, simdisk.Options{Torn: seed%4 < 2})
+		w.run()
+		s.add(t, w)
+	}
+}
+
+// TestModelFindsLies: the model must be able to fail. On a disk that ignores syncs, acknowledged records are
+// lost; on one that ignores syncs of directories, segments are.
+func TestModelFindsLies(t *testing.T) {
+	t.Cleanup(journal.SetMinSegmentSize(modelSegment))
+	for name, o := range map[string]simdisk.Options{
+		"sync":    {IgnoreSync: true},
+		"syncdir": {IgnoreSyncDir: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			caught := 0
+			for _, text := range scripts {
+				w := newWalk(text, 1, 200, o)
+				w.run()
+				if len(w.violations) > 0 {
+					caught++
+				}
+			}
+			if caught < len(scripts)*9/10 {
+				t.Errorf("%d of %d scripts notice a disk that ignores %s", caught, len(scripts), name)
+			}
+			t.Logf("%d of %d scripts notice", caught, len(scripts))
+		})
+	}
+}
+
+// TestModelReplay walks the one state that a failure names.
+func TestModelReplay(t *testing.T) {
+	text := os.Getenv("MMJOURNAL_MODEL_REPLAY")
+	if text == "" {
+		t.Skip("MMJOURNAL_MODEL_REPLAY is not set")
+	}
+	t.Cleanup(journal.SetMinSegmentSize(modelSegment))
+	w, err := parseReplay(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	for _, v := range w.violations {
+		t.Errorf("%s", v)
+	}
+	if w.total() == 0 {
+		t.Error(fmt.Errorf("the crash of %q was not reached", text))
+	}
+}
