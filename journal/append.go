@@ -186,28 +186,28 @@ func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
 		err = j.names.setNewest(ordinal)
 	}
 	if err != nil {
-		return j.unprepared(err)
+		return j.unprepared("prepare a segment", err)
 	}
 	seg, err := j.factory.take()
 	if err != nil {
-		return j.unprepared(err)
+		return j.unprepared("prepare a segment", err)
 	}
 	return j.linkLocked(seg, l, chain)
 }
 
-// unprepared sorts errors of preparing a segment: all can be retried but for one.
-func (j *Journal) unprepared(err error) error {
+// unprepared sorts errors of preparing files: all can be retried but for one.
+func (j *Journal) unprepared(op string, err error) error {
 	if errors.Is(err, segment.ErrUnnamed) {
 		return j.fail(err)
 	}
-	return fmt.Errorf("append: %w", err)
+	return fmt.Errorf("%s: %w", op, err)
 }
 
 // rollLocked seals the full segment and goes on in the next one, which is ready as a rule.
 func (j *Journal) rollLocked() error {
 	seg, err := j.factory.take()
 	if err != nil {
-		return j.unprepared(err)
+		return j.unprepared("prepare a segment", err)
 	}
 	w := j.mu.writer
 	if err := w.Seal(&seg.Identity); err != nil {
@@ -263,18 +263,20 @@ func (j *Journal) markLocked(m segment.Mark) error {
 	return nil
 }
 
-// closingMark writes the mark of a clean end, if anything was written in this life. The caller has the syncer's turn, and
-// everything is durable.
-func (j *Journal) closingMark() error {
+// atClosingMark reports whether nothing was written in this life, or nothing since the closing mark.
+func (j *Journal) atClosingMark() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.mu.writer == nil || j.mu.atMark {
-		return nil
-	}
+	return j.mu.writer == nil || j.mu.atMark
+}
+
+// closingMark writes the mark of a clean end, which claims everything before it. The caller has the syncer's
+// turn, and all of that is durable. It returns false if it found no room, and rolled.
+func (j *Journal) closingMark() (marked bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	m := j.mark()
 	m.Clean = true
-	if err := j.markLocked(m); err != nil || j.mu.atMark {
-		return err
-	}
-	return j.markLocked(m) // it rolled, and there is room now
+	err = j.markLocked(m)
+	return j.mu.atMark, err
 }

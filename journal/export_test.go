@@ -26,3 +26,12 @@ func SetMinSegmentSize(n int64) (restore func()) {
 	minSegmentSize = n
 	return func() { minSegmentSize = old }
 }
+
+// OpenFSBackground is OpenFS with the goroutine that prepares segments.
+func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return open(fsys, dir, opts, 0, true)
+}

@@ -272,13 +272,15 @@ func (j *Journal) resume(scan *segment.Scan) error {
 		return err
 	}
 	seg.Adopt(scan)
-	err = chain[last].Drop()
+	old := chain[last]
 	chain[last] = seg
 	j.chain.Store(&chain)
 	j.mu.writer = segment.ResumeWriter(seg, scan)
 	j.mu.atMark = true
 	j.setPrepareAt(seg)
-	return err
+	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on the
+	// disk, and no sync would write it.
+	return errors.Join(old.Drop(), seg.Dirty(j.syncer.pos.Offset-1, j.syncer.pos.Offset))
 }
 
 // Report describes what Open found.
@@ -337,16 +339,48 @@ func (j *Journal) Close() error {
 	return errors.Join(err, j.release())
 }
 
-// closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost: the next
-// Open only has more to check. The caller has the syncer's turn.
+// closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost: the
+// next Open only has more to check. The caller has the syncer's turn.
 func (j *Journal) closeCleanly() error {
-	if err := j.syncAll(); err != nil {
+	if err := j.syncAll(); err != nil || j.atClosingMark() {
 		return err
 	}
-	if err := j.closingMark(); err != nil {
-		return err
+	marked, err := j.closingMark()
+	if err == nil && !marked {
+		// It rolled: the seal and the link must be durable before a mark may claim them.
+		if err = j.syncAll(); err == nil {
+			_, err = j.closingMark()
+		}
 	}
-	return j.syncAll()
+	return j.syncMark(err)
+}
+
+// syncMark makes a mark durable that has just been written, and notes in the file JOURNAL what it claims. It
+// passes on an error of writing the mark.
+func (j *Journal) syncMark(err error) error {
+	claim := j.syncer.pos
+	if err == nil {
+		err = j.syncAll()
+	}
+	if err == nil {
+		err = j.claimOutside(claim)
+	}
+	return err
+}
+
+// claimOutside notes in the file JOURNAL that everything below claim is durable. The marks say the same,
+// so it is no error if that fails; but a failed sync of the directory makes the journal fail.
+func (j *Journal) claimOutside(claim segment.Position) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err := j.names.setClaim(claim)
+	if errors.Is(err, segment.ErrUnnamed) {
+		return j.fail(err)
+	}
+	if err != nil {
+		j.log.Warn("what is durable is not noted in JOURNAL", zap.Error(err))
+	}
+	return nil
 }
 
 // release gives back memory, descriptors and the lock. A segment that was prepared and not used is removed,

@@ -1,156 +1,338 @@
 package journal_test
 
 import (
-	"bytes"
-	"encoding/binary"
-	"hash/crc32"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
+	"testing"
+
+	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/journal"
+	"mmjournal/recovery"
 )
 
-// rawSegment is a segment's file as segment/FORMAT.md describes it, read by nobody's code but this.
-type rawSegment struct {
-	path    string
-	ordinal uint64
-	salt    uint64
-	bytes   []byte
-	frames  []rawFrame // valid ones, from 4096 on
-	end     int64      // behind the last
+// damage is one change to the files of a journal.
+type damage struct {
+	path  string
+	off   int64 // of the first byte that differs
+	to    int64 // behind the last that may
+	what  string
+	edit  func(b []byte)
+	claim rawPosition // the highest among those that are not hit
+	below bool        // it covers a byte that differs
 }
 
-type rawFrame struct {
-	off     int64
-	size    int64
-	kind    byte
-	seq     uint64
-	payload []byte
+// final is a journal to damage.
+type final struct {
+	w      *walk
+	d      *simdisk.Disk
+	want   image
+	was    []image // all that it has held
+	files  map[string][]byte
+	segs   []rawSegment
+	ends   map[uint64]int64 // of the segments on the chain
+	newest uint64
+	report *recovery.Report
 }
 
-// rawPosition is a place in the journal.
-type rawPosition struct{ ordinal, off uint64 }
-
-func (p rawPosition) less(q rawPosition) bool {
-	return p.ordinal < q.ordinal || p.ordinal == q.ordinal && p.off < q.off
-}
-
-const (
-	rawMark = 4
-	rawLink = 5
-	rawSeal = 6
-)
-
-// parseSegments returns the segment files, ascending by ordinal.
-func parseSegments(files map[string][]byte) (all []rawSegment) {
-	for path, b := range files {
-		name, ok := strings.CutSuffix(filepath.Base(path), ".seg")
-		if !ok || len(b) < 8192 {
-			continue
-		}
-		ordinal, _ := strconv.ParseUint(name, 10, 64)
-		s := rawSegment{path: path, ordinal: ordinal, bytes: b, end: 4096,
-			salt: binary.LittleEndian.Uint64(b[40:])}
-		for f, ok := s.frame(s.end); ok; f, ok = s.frame(s.end) {
-			s.frames = append(s.frames, f)
-			s.end += f.size
-		}
-		all = append(all, s)
-	}
-	slices.SortFunc(all, func(a, b rawSegment) int { return int(a.ordinal) - int(b.ordinal) })
-	return all
-}
-
-// frame returns the frame at off, if its bounds and checksum are right.
-func (s *rawSegment) frame(off int64) (f rawFrame, ok bool) {
-	le := binary.LittleEndian
-	if off+16 > int64(len(s.bytes)) {
-		return f, false
-	}
-	h := s.bytes[off:]
-	length := int64(le.Uint32(h))
-	size := (length + 7) &^ 7
-	if length < 16 || size > int64(len(h)) {
-		return f, false
-	}
-	sum := slices.Clone(h[16:length])
-	sum = le.AppendUint64(sum, s.salt^(uint64(off)<<29|uint64(length)))
-	sum = append(sum, h[8:16]...)
-	if crc32.Checksum(sum, crc32.MakeTable(crc32.Castagnoli)) != le.Uint32(h[4:]) {
-		return f, false
-	}
-	return rawFrame{off, size, h[8], le.Uint64(h[8:]) >> 8, h[16:length]}, true
-}
-
-// claim returns what a mark or link claims; the zero position if f is neither.
-func (f *rawFrame) claim() rawPosition {
-	le := binary.LittleEndian
-	switch f.kind {
-	case rawMark:
-		return rawPosition{le.Uint64(f.payload), le.Uint64(f.payload[8:])}
-	case rawLink:
-		return rawPosition{le.Uint64(f.payload[32:]), le.Uint64(f.payload[40:])}
-	}
-	return rawPosition{}
-}
-
-// sealed reports whether the frame that ends at off is a seal.
-func (s *rawSegment) sealed(off int64) bool {
-	for _, f := range s.frames {
-		if f.off+f.size == off && f.kind == rawSeal {
-			return true
-		}
-	}
-	return false
-}
-
-// highestClaim returns the highest claim among the valid frames.
-func highestClaim(all []rawSegment) (c rawPosition) {
-	for _, s := range all {
-		for i := range s.frames {
-			if p := s.frames[i].claim(); c.less(p) {
-				c = p
+// TestModelDamage: damage to what a claim covers is a *CorruptError that names the segment and the frame, at
+// the latest when the record is read, and changes nothing; damage to what none covers is a torn tail.
+func TestModelDamage(t *testing.T) {
+	modelSetup(t)
+	tries := modelStates(t, 300_000) / len(scripts) / 2 / 8
+	below, above, wrong := 0, 0, 0
+	for i, text := range scripts {
+		for _, closed := range []bool{false, true} {
+			w := newWalk(text, uint64(i), 0, simdisk.Options{})
+			f, err := newFinal(w, closed)
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			for _, dm := range f.damages(newRand(uint64(i)), tries) {
+				if dm.below {
+					below++
+				} else {
+					above++
+				}
+				if err := f.try(dm); err != nil && wrong < tooMany {
+					wrong++
+					t.Errorf("%v\n    script %q, closed %v, claim %v: %s at %d of %s", err,
+						text, closed, dm.claim, dm.what, dm.off, filepath.Base(dm.path))
+				}
 			}
 		}
 	}
-	return c
+	t.Logf("%d damages below the last claim, %d above", below, above)
 }
 
-// chainEnds returns, for each segment that the newest one's links lead to, where it ends.
-func chainEnds(all []rawSegment, newest uint64) map[uint64]int64 {
-	ends := map[uint64]int64{}
-	byOrdinal := map[uint64]rawSegment{}
-	for _, s := range all {
-		byOrdinal[s.ordinal] = s
+// newFinal runs the script of a walk and returns the disk at its end: after Close, or after a power cut
+// before it that lost nothing.
+func newFinal(w *walk, closed bool) (*final, error) {
+	w.opts.Coarse = simdisk.IsTemporary
+	f := &final{w: w}
+	l := w.first(nil)
+	if err := l.open(); err != nil {
+		return nil, err
 	}
-	s, ok := byOrdinal[newest]
-	if !ok || len(s.frames) == 0 {
-		return ends
-	}
-	ends[newest] = s.end
-	for firstLive := lastFirstLive(s); len(s.frames) > 0 && s.frames[0].kind == rawLink; {
-		link := s.frames[0]
-		pred := binary.LittleEndian.Uint64(link.payload)
-		if pred == 0 || link.seq <= firstLive {
-			break
+	for _, s := range parseScript(w.text) {
+		if err := l.do(s); err != nil {
+			return nil, err
 		}
-		ends[pred] = int64(binary.LittleEndian.Uint64(link.payload[16:]))
-		s = byOrdinal[pred]
+		f.was = append(f.was, l.or.now())
 	}
-	return ends
+	p := l.d.Pending()
+	f.d, f.want = p.Crash(p.Newest()), l.or.now()
+	if err := l.close(); err != nil {
+		return nil, err
+	}
+	if closed {
+		f.d = l.d.Clone()
+	}
+	return f, f.describe()
 }
 
-// lastFirstLive returns the first live seq that the last link or mark of a segment says.
-func lastFirstLive(s rawSegment) (seq uint64) {
-	for _, f := range s.frames {
-		switch f.kind {
-		case rawMark:
-			seq = binary.LittleEndian.Uint64(f.payload[16:])
-		case rawLink:
-			seq = binary.LittleEndian.Uint64(f.payload[24:])
+func (f *final) describe() error {
+	j, err := journal.OpenReadOnlyFS(f.d, modelDir, f.options(false))
+	if err != nil {
+		return err
+	}
+	f.report = j.Report()
+	f.files = f.d.Files()
+	f.segs = parseSegments(f.files)
+	for _, s := range f.report.Segments {
+		if s.State == recovery.Active {
+			f.newest = s.Ordinal
 		}
 	}
-	return seq
+	f.ends = chainEnds(f.segs, f.newest)
+	return j.Close()
 }
 
-func allZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
+func (f *final) options(verify bool) *journal.Options {
+	return &journal.Options{
+		SegmentSize: modelSegment, Durability: f.w.durability, VerifyOnOpen: verify,
+	}
+}
+
+// damages returns up to n of the ways to damage the journal's segments: bits flipped, sectors zeroed or
+// overwritten, everywhere on the chain.
+func (f *final) damages(r *rand.Rand, n int) (all []damage) {
+	for _, s := range f.segs {
+		end, ok := f.ends[s.ordinal]
+		if !ok {
+			continue
+		}
+		for range n / len(f.ends) / 2 {
+			off, bit := r.Int64N(end), r.IntN(8)
+			what := fmt.Sprintf("bit %d flipped", bit)
+			all = append(all, f.damage(s, off, off+1, what, func(b []byte) { b[off] ^= 1 << bit }))
+		}
+		for at := int64(0); at < end; at += 512 {
+			noise := make([]byte, 512)
+			for i := range noise {
+				noise[i] = byte(r.Uint32())
+			}
+			for what, sector := range map[string][]byte{
+				"sector zeroed": make([]byte, 512), "sector overwritten": noise,
+				"sector of another place": s.bytes[4096:4608],
+			} {
+				same := 0
+				for same < 512 && s.bytes[at+int64(same)] == sector[same] {
+					same++
+				}
+				if off := at + int64(same); same < 512 && off < end {
+					edit := func(b []byte) { copy(b[at:at+512], sector) }
+					all = append(all, f.damage(s, off, at+512, what, edit))
+				}
+			}
+		}
+	}
+	return all
+}
+
+func (f *final) damage(
+	s rawSegment, off, to int64, what string, edit func(b []byte),
+) damage {
+	dm := damage{path: s.path, off: off, to: to, what: what, edit: edit}
+	dm.claim = highestClaim(f.files, f.segs, func(t *rawSegment, fr *rawFrame) bool {
+		return t.ordinal != s.ordinal || fr.off >= to || fr.off+fr.size <= off
+	})
+	// An identity is durable before the segment has its name.
+	dm.below = off < 4096 || rawPosition{s.ordinal, uint64(off)}.less(dm.claim)
+	return dm
+}
+
+// try damages a copy, and opens and reads it in every way.
+func (f *final) try(dm damage) error {
+	for _, verify := range []bool{true, false} {
+		d := f.d.Clone()
+		d.Edit(dm.path, dm.edit)
+		before := d.Files()
+		got, report, err := f.read(d, verify)
+		if report != nil && !dm.below && err == nil {
+			err = checkTail(before, report)
+		}
+		if broken := f.verdict(dm, verify, got, err); broken != nil {
+			return fmt.Errorf("verify %v: %w", verify, broken)
+		}
+		if err != nil {
+			if diff := diffFiles(before, d.Files()); diff != "" && verify {
+				return fmt.Errorf("I7: refusing to open changed %s", diff)
+			}
+		}
+	}
+	return nil
+}
+
+// read opens for writing and reads everything.
+func (f *final) read(d *simdisk.Disk, verify bool) (image, *recovery.Report, error) {
+	j, err := journal.OpenFS(d, modelDir, f.options(verify))
+	if err != nil {
+		return image{}, nil, err
+	}
+	got, err := readAll(j)
+	report := j.Report()
+	return got, report, errors.Join(err, j.Close())
+}
+
+// verdict says what is wrong with an outcome.
+func (f *final) verdict(dm damage, verify bool, got image, err error) error {
+	whole := err == nil && got.equal(f.want)
+	switch {
+	case dm.below && whole && !verify:
+		return nil // nothing that was read is damaged
+	case dm.below:
+		return f.blames(dm, err)
+	case err != nil:
+		return fmt.Errorf("I15: %w", err)
+	case whole:
+		return nil
+	}
+	if !slices.ContainsFunc(f.was, got.begins) && len(got.recs) > 0 {
+		return fmt.Errorf("I8: %v is no beginning of what it held", got)
+	}
+	if durable := f.durable(dm.claim); got.next() <= durable {
+		return fmt.Errorf("I8: %v, but up to %d is durable", got, durable)
+	}
+	return nil
+}
+
+// durable returns the seq of the last record that a claim covers.
+func (f *final) durable(claim rawPosition) (last journal.Seq) {
+	for _, s := range f.segs {
+		for _, fr := range s.frames {
+			at := rawPosition{s.ordinal, uint64(fr.off)}
+			if fr.off < f.ends[s.ordinal] && fr.isRecord() && at.less(claim) {
+				last = max(last, journal.Seq(fr.seq))
+			}
+		}
+	}
+	return last
+}
+
+// blames returns nil if err is a *CorruptError that says where the damage is.
+func (f *final) blames(dm damage, err error) error {
+	var c *journal.CorruptError
+	if err == nil {
+		return errors.New("I7: damage below a claim is not noticed")
+	}
+	if !errors.As(err, &c) {
+		return fmt.Errorf("I7: not a *CorruptError: %w (%T)", err, err)
+	}
+	if c.Path != dm.path {
+		return fmt.Errorf("I7: blames another file: %w", err)
+	}
+	from, to := f.frameAround(dm)
+	if int64(c.Offset) < from || int64(c.Offset) >= to {
+		return fmt.Errorf("I7: blames a frame that is not in %d to %d: %w", from, to, err)
+	}
+	return nil
+}
+
+// frameAround returns where the frame that the damage begins in starts and ends: the whole batch, for one
+// in a batch; for the identity, that.
+func (f *final) frameAround(dm damage) (from, to int64) {
+	for _, s := range f.segs {
+		if s.path != dm.path || dm.off < 4096 {
+			continue
+		}
+		start := int64(-1)
+		for _, fr := range s.frames {
+			if start < 0 {
+				start = fr.off
+			}
+			if fr.off+fr.size > dm.off {
+				return start, fr.off + fr.size
+			}
+			if fr.kind != rawBatch {
+				start = -1
+			}
+		}
+	}
+	return 0, 4096
+}
+
+// TestModelDamagedJournalFile: whatever happens to the file JOURNAL, every record is there.
+func TestModelDamagedJournalFile(t *testing.T) {
+	modelSetup(t)
+	f, err := newFinal(newWalk(scripts[1], 1, 0, simdisk.Options{}), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(modelDir, "JOURNAL")
+	try := func(what string, d *simdisk.Disk) {
+		got, report, err := f.read(d, true)
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", what, err)
+		case !got.equal(f.want):
+			t.Errorf("%s: %v, want %v", what, got, f.want)
+		case report.Verdict != recovery.Damaged:
+			t.Errorf("%s: verdict %q", what, report.Verdict)
+		}
+	}
+	for bit := range 8 * len(f.files[path]) {
+		d := f.d.Clone()
+		d.Edit(path, func(b []byte) { b[bit/8] ^= 1 << (bit % 8) })
+		try(fmt.Sprintf("bit %d", bit), d)
+	}
+	d := f.d.Clone()
+	if err := errors.Join(d.Remove(path), d.SyncDir(modelDir)); err != nil {
+		t.Fatal(err)
+	}
+	try("removed", d)
+}
+
+// TestModelMissingSegment: a segment of the chain that is not there is corruption.
+func TestModelMissingSegment(t *testing.T) {
+	modelSetup(t)
+	for _, text := range scripts {
+		f, err := newFinal(newWalk(text, 1, 0, simdisk.Options{}), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for ordinal := range f.ends {
+			d := f.d.Clone()
+			path := segmentPath(f.segs, ordinal)
+			if err := errors.Join(d.Remove(path), d.SyncDir(modelDir)); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := f.read(d, false)
+			var c *journal.CorruptError
+			if !errors.As(err, &c) {
+				t.Errorf("%s: segment %d of %v removed: %v", text, ordinal, f.ends, err)
+			}
+		}
+	}
+}
+
+func segmentPath(segs []rawSegment, ordinal uint64) string {
+	for _, s := range segs {
+		if s.ordinal == ordinal {
+			return s.path
+		}
+	}
+	return ""
+}

@@ -32,7 +32,8 @@ type life struct {
 	story string // the same for people
 	visit func(l *life, op simdisk.Op)
 
-	point   int // counts visits
+	verify  bool // opens read and check every byte
+	point   int  // counts visits
 	gen     uint64
 	version uint64
 	seen    map[uint64]bool // what crashes in this life have left
@@ -89,7 +90,9 @@ func (l *life) call(op simdisk.Op) {
 }
 
 func (l *life) options() *journal.Options {
-	return &journal.Options{SegmentSize: modelSegment, Durability: l.w.durability}
+	return &journal.Options{
+		SegmentSize: l.w.segment, Durability: l.w.durability, VerifyOnOpen: l.verify,
+	}
 }
 
 // open opens the journal and checks what it holds.
@@ -151,11 +154,13 @@ func (l *life) kill() {
 	l.hook()
 }
 
-// checkReadOnly opens a copy of what a crash left for reading only: that shows what an open for
-// writing may, describes the end truly, and changes nothing.
+// checkReadOnly opens what a crash left for reading only, and verifies every byte: that shows what an open
+// for writing may show, describes the end truly, and changes nothing.
 func (l *life) checkReadOnly() error {
 	before := l.d.Files()
-	j, err := journal.OpenReadOnlyFS(l.d, modelDir, l.options())
+	o := l.options()
+	o.VerifyOnOpen = true
+	j, err := journal.OpenReadOnlyFS(l.d, modelDir, o)
 	if err != nil {
 		if !l.or.created && errors.Is(err, journal.ErrNotExist) {
 			return nil

@@ -22,6 +22,12 @@ func (m image) equal(o image) bool {
 	return m.first == o.first && slices.EqualFunc(m.recs, o.recs, bytes.Equal)
 }
 
+// begins reports whether o holds the same, or the same and more.
+func (m image) begins(o image) bool {
+	n := len(m.recs)
+	return m.first == o.first && n <= len(o.recs) && m.equal(image{o.first, o.recs[:n]})
+}
+
 // with returns the image with more records.
 func (m image) with(p ...[]byte) image {
 	return image{m.first, append(slices.Clip(m.recs), p...)}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 //
 //	a300     append 300 bytes          a300*4  four times
 //	z300     append 300 zero bytes
+//	e56      append what leaves 56 bytes of the segment for records, if there is more
 //	b3x200   append a batch of three records of 200 bytes
 //	f300     AppendFunc                x300    AppendFunc whose function fails
 //	s        Sync                      w       WaitDurable of the last record
@@ -36,7 +38,7 @@ var stepPattern = regexp.MustCompile(`^([a-z]+?)(?:(\d+)x)?(\d*)(?:\*(\d+))?$`)
 func parseScript(text string) (steps []step) {
 	for _, word := range strings.Fields(text) {
 		m := stepPattern.FindStringSubmatch(word)
-		if m == nil || !strings.Contains(" a z b f x s w tb tf rs c k ", " "+m[1]+" ") {
+		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs c k ", " "+m[1]+" ") {
 			panic("model: bad step " + word)
 		}
 		k, _ := strconv.Atoi(m[2])
@@ -55,7 +57,7 @@ func randomScript(r *rand.Rand, steps int) string {
 	size := func() int { return []int{r.IntN(40), 100 + r.IntN(500), r.IntN(3800)}[r.IntN(3)] }
 	for range steps {
 		word := ""
-		switch r.IntN(16) {
+		switch r.IntN(18) {
 		case 0, 1:
 			word = "s"
 		case 2, 3:
@@ -74,6 +76,8 @@ func randomScript(r *rand.Rand, steps int) string {
 			word = "k"
 		case 10, 11:
 			word = fmt.Sprintf("a%d*%d", 300+r.IntN(300), 2+r.IntN(8))
+		case 12, 13:
+			word = fmt.Sprintf("e%d", []int{0, 8, 16, 48, 56, 64, 80, 112, 168}[r.IntN(9)])
 		default:
 			word = fmt.Sprintf("a%d", size())
 		}
@@ -87,6 +91,9 @@ var errGivenUp = errors.New("given up")
 // do performs a step and tells the oracle. The error is a violation.
 func (l *life) do(s step) error {
 	switch s.op {
+	case "e":
+		s.n = max(l.room()-s.n-16, 0)
+		fallthrough
 	case "a", "z", "f", "b":
 		return l.append(s)
 	case "x":
@@ -142,6 +149,18 @@ func (l *life) append(s step) (err error) {
 		return fmt.Errorf("I2: appended as seq %d, want %d", seq, want)
 	}
 	return l.promised(err, l.w.durability == journal.Synced)
+}
+
+// room returns how many bytes of the segment that is appended to are left for frames of records.
+func (l *life) room() int {
+	limit := int(l.w.segment - l.w.segment/4096*16 - 80 - 56) // but for index, seal, closing mark
+	segs := parseSegments(l.d.Files())
+	for _, s := range slices.Backward(segs) {
+		if len(s.frames) > 0 && !s.sealed(s.end) {
+			return limit - int(s.end)
+		}
+	}
+	return limit - 4096 - 80
 }
 
 // cut truncates or resets. A truncation that drops nothing promises nothing.

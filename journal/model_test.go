@@ -3,6 +3,8 @@ package journal_test
 import (
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,6 +58,14 @@ var scripts = []string{
 	"p: a100 s a100 s a100 s a100 w a100 s",
 	"p: a2000 s a1300 s a10 s a10 s a300 s",
 	"p: a500*8 s tf4 a500*8 tf4 c a500*8 tf4",
+	"p: a10 e56 tf1 c a10 s", // the closing mark needs a segment of its own
+	"p: e0 a10 s e0 s c a10",
+	"p: a100 s e0 s a10 s",
+	"p: a10 s e56 s c a10 s e56 tb1 c",
+	"p: e112 tf1 tf0 a9 tb1 s k e8 c",
+	"s: e0 e0 c a10 e56 c a10",
+	"s: e56 e112 tf1 c e0 k a9",
+	"s: b3x100 e64 tb1 e56 tf2 c e0 rs0",
 }
 
 func modelStates(t testing.TB, usual int) int {
@@ -79,35 +89,53 @@ func newWalk(text string, seed uint64, budget int, o simdisk.Options) *walk {
 	if mode == "p" {
 		d = journal.Published
 	}
-	return &walk{text: text, durability: d, opts: o, seed: seed, budget: budget}
+	return &walk{
+		text: text, durability: d, segment: modelSegment, opts: o, seed: seed, budget: budget,
+	}
+}
+
+// modelSetup allows tiny segments, and makes the collector fit for very many very small heaps: the
+// memory profile would keep a bucket for each of the model's deep stacks.
+func modelSetup(t *testing.T) {
+	t.Cleanup(journal.SetMinSegmentSize(modelSegment))
+	percent, rate := debug.SetGCPercent(800), runtime.MemProfileRate
+	runtime.MemProfileRate = 0
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		runtime.MemProfileRate = rate
+	})
 }
 
 func TestModel(t *testing.T) {
-	t.Cleanup(journal.SetMinSegmentSize(modelSegment))
+	modelSetup(t)
 	start := time.Now()
 	var all tally
-	states := modelStates(t, 300_000)
+	states := modelStates(t, 400_000)
 	all.scripts(t, states*2/3, simdisk.Options{})
-	all.random(t, states/3)
+	all.random(t, states-all.states)
 	t.Logf("%v in %v", &all, time.Since(start).Round(time.Millisecond))
 }
 
-// scripts walks every script, with whole and with torn stores.
+// scripts walks every script, with whole and with torn stores. What one leaves of its share goes to
+// the others.
 func (s *tally) scripts(t *testing.T, states int, o simdisk.Options) {
+	left := 2 * len(scripts)
 	for _, text := range scripts {
 		for _, torn := range []bool{false, true} {
 			o.Torn = torn
-			w := newWalk(text, 1, states/len(scripts)/2, o)
+			w := newWalk(text, 1, max(states-s.states, 0)/left, o)
 			w.run()
 			s.add(t, w)
+			left--
 		}
 	}
 }
 
-// random walks as many random scripts as there are states for.
+// random walks random scripts until there have been as many states as wanted.
 func (s *tally) random(t *testing.T, states int) {
 	const each = 500
-	for seed := range uint64(states / each) {
+	states += s.states
+	for seed := uint64(0); s.states < states && s.violations < tooMany*tooMany; seed++ {
 		r := newRand(seed)
 		text := "sp"[seed%2:seed%2+1] + ": " + randomScript(r, 3+r.IntN(10))
 		w := newWalk(text, seed, each, simdisk.Options{Torn: seed%4 < 2})
@@ -119,7 +147,7 @@ func (s *tally) random(t *testing.T, states int) {
 // TestModelFindsLies: the model must be able to fail. On a disk that ignores syncs, acknowledged records are
 // lost; on one that ignores syncs of directories, segments are.
 func TestModelFindsLies(t *testing.T) {
-	t.Cleanup(journal.SetMinSegmentSize(modelSegment))
+	modelSetup(t)
 	for name, o := range map[string]simdisk.Options{
 		"sync":    {IgnoreSync: true},
 		"syncdir": {IgnoreSyncDir: true},
@@ -147,7 +175,7 @@ func TestModelReplay(t *testing.T) {
 	if text == "" {
 		t.Skip("MMJOURNAL_MODEL_REPLAY is not set")
 	}
-	t.Cleanup(journal.SetMinSegmentSize(modelSegment))
+	modelSetup(t)
 	w, err := parseReplay(text)
 	if err != nil {
 		t.Fatal(err)

@@ -61,6 +61,16 @@ func (n *names) setNewest(ordinal uint64) error {
 	return n.write()
 }
 
+// setClaim notes durably that everything below pos is durable. The marks say so too; but they may lie in the same
+// sector as what they claim, and get lost with it.
+func (n *names) setClaim(pos segment.Position) error {
+	if n.written && n.file.Claim == pos {
+		return nil
+	}
+	n.file.Claim = pos
+	return n.write()
+}
+
 // discardPrepared removes, at a clean open, everything that is not on the chain: from the highest ordinal down, each
 // durably before the next, so that a power cut leaves no gap.
 func (n *names) discardPrepared(st *recovery.State) error {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 
@@ -87,10 +88,7 @@ func (j *Journal) claimChange() error {
 	if err := j.syncAll(); err != nil {
 		return err
 	}
-	if err := j.writeMark(); err != nil {
-		return err
-	}
-	return j.syncAll()
+	return j.syncMark(j.writeMark())
 }
 
 func (j *Journal) writeMark() error {
@@ -168,6 +166,9 @@ func (j *Journal) cut(firstLive, next Seq, keep []*segment.Segment, l segment.Li
 		return err
 	}
 	if err := j.claimChange(); err != nil {
+		for _, seg := range dropped { // the files stay: nobody knows what is on the disk
+			err = errors.Join(err, seg.Drop())
+		}
 		return err
 	}
 	j.retire(dropped)

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,32 +46,35 @@ type directory struct {
 }
 
 // read lists a directory and opens its segments for reading.
-func read(fsys segment.FS, path string) (d *directory, err error) {
-	d = &directory{fsys: fsys, path: path}
-	defer func() {
-		if err != nil {
-			d.close()
-		}
-	}()
-	if err := d.readJournalFile(); err != nil {
+func read(fsys segment.FS, path string) (*directory, error) {
+	d := &directory{fsys: fsys, path: path}
+	if err := d.list(); err != nil {
+		d.close()
 		return nil, err
 	}
-	entries, err := fsys.ReadDir(path)
+	return d, nil
+}
+
+func (d *directory) list() error {
+	if err := d.readJournalFile(); err != nil {
+		return err
+	}
+	entries, err := d.fsys.ReadDir(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: %w", path, ErrNotExist, err)
+		return fmt.Errorf("%s: %w: %w", d.path, ErrNotExist, err)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range entries {
 		if err := d.add(e); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	slices.SortFunc(d.files, func(a, b *file) int {
-		return int(min(max(int64(a.ordinal-b.ordinal), -1), 1))
+		return cmp.Compare(a.ordinal, b.ordinal)
 	})
-	return d, nil
+	return nil
 }
 
 func (d *directory) add(e fs.DirEntry) error {
@@ -148,7 +152,7 @@ func (d *directory) close() {
 // byOrdinal returns the file with that ordinal, or nil.
 func (d *directory) byOrdinal(ordinal uint64) *file {
 	i, ok := slices.BinarySearchFunc(d.files, ordinal, func(f *file, o uint64) int {
-		return int(min(max(int64(f.ordinal-o), -1), 1))
+		return cmp.Compare(f.ordinal, o)
 	})
 	if !ok {
 		return nil

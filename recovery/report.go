@@ -237,6 +237,12 @@ func (r *Report) addDamage(st *State) {
 			r.Warnings = append(r.Warnings, f.name+": "+d.Why+" (never durable; it is rebuilt)")
 		}
 	}
+	for _, f := range st.dir.files {
+		if f.seg == nil && st.Err == nil { // off the chain
+			d := Damage{f.ordinal, f.name, 0, 0, reason(f.bad).Error(), true, true}
+			r.Damage = append(r.Damage, d)
+		}
+	}
 	if st.dir.badFile != nil {
 		d := Damage{0, segment.JournalName, 0, 0, st.dir.badFile.Error(), true, true}
 		if errors.Is(st.dir.badFile, segment.ErrMissing) {
@@ -260,12 +266,6 @@ func (r *Report) addDamage(st *State) {
 func (r *Report) addWarnings(st *State) {
 	for _, name := range st.dir.foreign {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s is not a journal's file", name))
-	}
-	for _, f := range st.dir.files {
-		if f.seg == nil && f.bad != nil && st.Err == nil {
-			r.Warnings = append(r.Warnings,
-				fmt.Sprintf("%s is not in use and damaged: %v", f.name, reason(f.bad)))
-		}
 	}
 	if t := r.Tail; t != nil {
 		r.Warnings = append(r.Warnings, t.String())

@@ -37,8 +37,15 @@ func (s *search) run() error {
 		s.facts.foreign = true
 		return nil
 	}
+	if j := s.d.journal; j != nil {
+		s.claim = j.Claim
+	}
 	if err := s.candidates(); err != nil || s.refused() {
 		return err
+	}
+	if s.newest == nil && s.claim.Ordinal > 0 {
+		s.unfounded()
+		return nil
 	}
 	s.above()
 	if s.refused() { // the newest segment is not the newest: what it ends with may be dead
@@ -64,7 +71,7 @@ func (s *search) candidates() error {
 			return err
 		}
 		if !f.scan.HasLink {
-			if f.scan.Promised().Ordinal == f.ordinal {
+			if s.claim.Ordinal == f.ordinal {
 				s.damaged(f, segment.FirstFrame, 0, fmt.Errorf("link: %w", f.scan.Stop))
 				return nil
 			}
@@ -80,6 +87,14 @@ func (s *search) candidates() error {
 
 // try walks the chain from a candidate. It returns whether the candidate is the newest segment.
 func (s *search) try(f *file) (ok bool, err error) {
+	if s.claim.Ordinal > f.ordinal {
+		s.unfounded()
+		return false, nil
+	}
+	if s.claim.Ordinal == f.ordinal && f.scan.End < s.claim.Offset {
+		s.damaged(f, f.scan.StopAt, f.scan.Next, f.scan.Stop)
+		return false, nil
+	}
 	chain, brk, err := s.walk(f)
 	switch {
 	case err != nil || s.refused():
@@ -95,22 +110,18 @@ func (s *search) try(f *file) (ok bool, err error) {
 	}
 	s.newest, s.chain = f, chain
 	s.facts.found = true
-	if (segment.Position{Ordinal: f.ordinal, Offset: f.scan.End}).Less(s.claim) {
-		s.damaged(f, f.scan.StopAt, f.scan.Next, f.scan.Stop)
-	}
 	return true, nil
 }
 
-// damaged notes that a claim lies behind the end of a candidate.
+// damaged notes that a claim lies behind the end of a candidate, or of a segment that should be one.
 func (s *search) damaged(f *file, at segment.Offset, seq segment.Seq, why error) {
 	if why == nil {
 		why = segment.ErrHole
 	}
 	s.facts.damagedEnd = true
 	s.err = s.corrupt(f, at, seq, why)
-	if s.newest == nil {
-		s.chain = s.readable(segment.Position{Ordinal: f.ordinal, Offset: at})
-	}
+	s.firstLive = f.scan.Tail.FirstLive
+	s.chain = s.readable(segment.Position{Ordinal: f.ordinal, Offset: at})
 }
 
 func (s *search) corrupt(
@@ -273,10 +284,35 @@ func (s *search) above() {
 		last = f.ordinal
 		s.facts.above = s.facts.above || f.seg != nil && !f.scan.Unused()
 	}
-	if j := s.d.journal; j != nil && j.Newest > 0 && !s.refused() &&
-		(s.newest == nil || j.Newest > s.newest.ordinal) && s.d.byOrdinal(j.Newest) == nil {
-		s.facts.lostNewest, s.err = true, s.lost(j.Newest)
+	s.lostNewest()
+}
+
+// lostNewest looks for the segment that the file JOURNAL speaks of.
+func (s *search) lostNewest() {
+	j := s.d.journal
+	if j == nil || s.refused() {
+		return
 	}
+	want := max(j.Newest, j.Claim.Ordinal)
+	if want > 0 && (s.newest == nil || want > s.newest.ordinal) && s.d.byOrdinal(want) == nil {
+		s.facts.lostNewest, s.err = true, s.lost(want)
+	}
+}
+
+// unfounded refuses a claim about a segment that is no candidate: it is missing, or its identity is bad. (Those without a
+// valid link were met before.)
+func (s *search) unfounded() {
+	f := s.d.byOrdinal(s.claim.Ordinal)
+	switch {
+	case f == nil:
+		s.err = s.lost(s.claim.Ordinal)
+	case f.seg == nil:
+		s.err = f.bad
+	default:
+		s.err = s.corrupt(f, segment.FirstFrame, 0, segment.ErrFrame)
+	}
+	s.facts.damagedEnd = true
+	s.chain = s.readable(segment.Position{Ordinal: s.claim.Ordinal})
 }
 
 // badAbove looks for damaged identities above the newest segment.

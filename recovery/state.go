@@ -160,7 +160,7 @@ func (st *State) TakeChain() []*segment.Segment {
 // page above the last claim is marked as modified first. Then the segments are synced, oldest
 // first. The caller scans again afterwards, and believes only that.
 func (st *State) Settle() error {
-	for i, seg := range st.Chain {
+	for _, seg := range st.Chain {
 		if st.Claim.Ordinal > seg.Ordinal {
 			continue
 		}
@@ -168,8 +168,12 @@ func (st *State) Settle() error {
 		if st.Claim.Ordinal == seg.Ordinal {
 			from = st.Claim.Offset
 		}
-		if i < len(st.Chain)-1 {
-			to = segment.Offset(seg.Size) // the index behind a seal
+		seal, err := seg.ReadSeal(to)
+		if err != nil {
+			return err
+		}
+		if seal != nil {
+			to = seal.IndexEnd()
 		}
 		if err := settle(st.dir.fsys, seg, from, to); err != nil {
 			return err

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Errors that say why bytes are not what they should be. They come wrapped in a [CorruptError], but for
-// ErrVersion, which is no damage.
+// Errors that say why bytes are not what they should be. They come wrapped in a [CorruptError], but
+// for ErrVersion, which is no damage.
 var (
 	ErrShort    = errors.New("file is too short or has the wrong size")
 	ErrMagic    = errors.New("bad magic: not a file of a journal")

@@ -2,14 +2,14 @@ package segment
 
 import "runtime/debug"
 
-// A store or load through a mapping faults when the file was cut short, when the disk cannot be read or
-// when there is no space for the page. Go ends the process then, unless the goroutine has asked for a
-// panic. Every function that touches mapped bytes starts with
+// A store or load through a mapping faults when the file was cut short, when the disk cannot be
+// read or when there is no space for the page. Go ends the process then, unless the goroutine has
+// asked for a panic. Every function that touches mapped bytes starts with
 //
 //	defer s.catch("append", debug.SetPanicOnFault(true), &err)
 //
-// which asks for the panic, and on return restores the goroutine's setting and turns a fault inside this
-// segment's mapping into a *FaultError. Any other panic goes on.
+// which asks for the panic, and on return restores the goroutine's setting and turns a fault inside
+// this segment's mapping into a *FaultError. Any other panic goes on.
 func (s *Segment) catch(op string, old bool, err *error) {
 	debug.SetPanicOnFault(old)
 	if r := recover(); r != nil {
@@ -25,8 +25,8 @@ func catchFault(m *Mapping, op, path string, old bool, err *error) {
 	}
 }
 
-// faultError returns what a recovered panic says if it is a fault in m, and panics again otherwise. The
-// runtime's own text speaks of a nil pointer, whatever the address.
+// faultError returns what a recovered panic says if it is a fault in m, and panics again otherwise.
+// The runtime's own text speaks of a nil pointer, whatever the address.
 func faultError(r any, m *Mapping, op, path string) error {
 	if f, ok := r.(interface {
 		error

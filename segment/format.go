@@ -57,7 +57,7 @@ const (
 	sealFrame     = HeaderSize + sealPayload
 	indexEntry    = 16
 	maxFrame      = 1<<32 - 1 // length is a u32
-	journalSize   = 64
+	journalSize   = 128
 	preambleSize  = 16
 	identityCRCAt = identitySize - 4
 )
@@ -171,21 +171,24 @@ type JournalFile struct {
 	Journal ID
 	Newest  uint64 // this segment, or a newer one with a good link, exists; 0: none yet
 	Created time.Time
+	Claim   Position // what is durable, as in a mark; zero: nothing
 }
 
-// Encode returns the file's 64 bytes.
+// Encode returns the file's 128 bytes.
 func (j *JournalFile) Encode() []byte {
 	b := make([]byte, journalSize)
 	putPreamble(b, journalMagic)
 	copy(b[16:], j.Journal[:])
 	le.PutUint64(b[32:], j.Newest)
 	le.PutUint64(b[40:], uint64(j.Created.UnixNano()))
+	le.PutUint64(b[48:], j.Claim.Ordinal)
+	le.PutUint64(b[56:], uint64(j.Claim.Offset))
 	le.PutUint32(b[journalSize-4:], Checksum(b[:journalSize-4]))
 	return b
 }
 
-// DecodeJournalFile reads the content of a file JOURNAL. It returns ErrShort, ErrMagic, ErrChecksum,
-// ErrVersion or ErrIdentity.
+// DecodeJournalFile reads the content of a file JOURNAL. It returns ErrShort, ErrMagic,
+// ErrChecksum, ErrVersion or ErrIdentity.
 func DecodeJournalFile(b []byte) (j JournalFile, err error) {
 	if len(b) < preambleSize {
 		return j, ErrShort
@@ -202,7 +205,8 @@ func DecodeJournalFile(b []byte) (j JournalFile, err error) {
 	copy(j.Journal[:], b[16:])
 	j.Newest = le.Uint64(b[32:])
 	j.Created = time.Unix(0, int64(le.Uint64(b[40:])))
-	if !zero(b[48 : journalSize-4]) {
+	j.Claim = Position{le.Uint64(b[48:]), Offset(le.Uint64(b[56:]))}
+	if !zero(b[64:journalSize-4]) || j.Claim.Offset < 0 {
 		return j, ErrIdentity
 	}
 	return j, nil
@@ -319,6 +323,9 @@ type Seal struct {
 	IndexCRC   uint32
 }
 
+// IndexEnd returns the offset behind the sparse index.
+func (s *Seal) IndexEnd() Offset { return s.IndexAt + Offset(s.IndexLen)*indexEntry }
+
 func (s *Seal) encode(b []byte) {
 	le.PutUint64(b[0:], s.Records)
 	le.PutUint64(b[8:], uint64(s.OldestTime.UnixNano()))
@@ -350,8 +357,8 @@ func decodeSeal(b []byte, next Seq, end Offset) (s Seal, ok bool) {
 // indexReserve is how many bytes at the end of a segment are kept free of frames.
 func indexReserve(size int64) int64 { return indexEntry * (size / pageSize) }
 
-// MaxBatch returns how many bytes the frames of all records in a segment of size bytes can take, and so
-// those of one batch: the sum of [FrameSize] over its payloads.
+// MaxBatch returns how many bytes the frames of all records in a segment of size bytes can take,
+// and so those of one batch: the sum of [FrameSize] over its payloads.
 func MaxBatch(size int64) int64 {
 	return size - identitySize - linkFrame - markFrame - sealFrame - indexReserve(size)
 }

@@ -12,8 +12,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Checksum returns the CRC-32C of p (RFC 3720).
 func Checksum(p []byte) uint32 { return crc32.Update(0, castagnoli, p) }
 
-// slicing holds the tables of slicing-by-8 (Kounavis and Berry, "A Systematic Approach to Building High
-// Performance, Software-based, CRC Generators", 2005).
+// slicing holds the tables of slicing-by-8 (Kounavis and Berry, "A Systematic Approach to Building
+// High Performance, Software-based, CRC Generators", 2005).
 var slicing = func() (t [8][256]uint32) {
 	for i := range 256 {
 		t[0][i] = castagnoli[i]
@@ -27,8 +27,8 @@ var slicing = func() (t [8][256]uint32) {
 	return t
 }()
 
-// extend8 continues the CRC-32C (in its inverted, running form) over the 8 bytes of x. It exists because a
-// slice handed to crc32.Update escapes to the heap.
+// extend8 continues the CRC-32C (in its inverted, running form) over the 8 bytes of x. It exists
+// because a slice handed to crc32.Update escapes to the heap.
 func extend8(c uint32, x uint64) uint32 {
 	x ^= uint64(c)
 	return slicing[7][x&0xff] ^ slicing[6][x>>8&0xff] ^ slicing[5][x>>16&0xff] ^
@@ -58,8 +58,9 @@ func seqKind(seq Seq, kind Kind) uint64 { return uint64(seq)<<8 | uint64(kind) }
 // publication is a frame's first 8 bytes as one little-endian word.
 func publication(length, crc uint32) uint64 { return uint64(crc)<<32 | uint64(length) }
 
-// readHeader reads the header at off and checks that the frame it announces lies inside b, that is conditions 1
-// and 2 of FORMAT.md §4. The first word is loaded atomically: once it is there, so is the frame.
+// readHeader reads the header at off and checks that the frame it announces lies inside b, that is
+// conditions 1 and 2 of FORMAT.md §4. The first word is loaded atomically: once it is there, so is
+// the frame.
 func readHeader(b []byte, off Offset) (h header, err error) {
 	if off < FirstFrame || off > Offset(len(b))-HeaderSize {
 		return h, ErrHole
@@ -77,7 +78,8 @@ func readHeader(b []byte, off Offset) (h header, err error) {
 	return h, nil
 }
 
-// check verifies the frame at off, whose header readHeader returned: conditions 3 to 5 of FORMAT.md §4.
+// check verifies the frame at off, whose header readHeader returned: conditions 3 to 5 of FORMAT.md
+// §4.
 func (h *header) check(b []byte, off Offset, salt uint64) error {
 	end := off + Offset(h.length)
 	payload := b[off+HeaderSize : end]

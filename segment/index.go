@@ -71,14 +71,15 @@ func (x *index) set(items []indexItem) {
 	x.n.Store(int64(len(items)))
 }
 
-// floor returns where to start looking for the record base+delta.
-func (x *index) floor(delta Seq) Offset {
+// floor returns where to start looking for the record base+delta, and the first record from there
+// on, less the base.
+func (x *index) floor(delta Seq) (at Offset, first Seq) {
 	items := x.all()
 	i := sort.Search(len(items), func(i int) bool { return Seq(items[i].delta) > delta })
 	if i == 0 {
-		return FirstFrame
+		return FirstFrame, 0
 	}
-	return items[i-1].offset()
+	return items[i-1].offset(), Seq(items[i-1].delta)
 }
 
 func encodeIndex(b []byte, items []indexItem) {

@@ -21,8 +21,9 @@ type Mapping struct {
 	stored func()
 }
 
-// NewMapping returns a mapping over b, which must be 8-aligned. unmap, if not nil, is called once by Close;
-// stored, if not nil, after each group of stores by the writer. It is for file systems kept in memory.
+// NewMapping returns a mapping over b, which must be 8-aligned. unmap, if not nil, is called once
+// by Close; stored, if not nil, after each group of stores by the writer. It is for file systems
+// kept in memory.
 func NewMapping(b []byte, unmap func() error, stored func()) *Mapping {
 	if len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
 		panic("segment: mapping is not 8-aligned")

@@ -12,7 +12,4 @@ var errNoMmap = fmt.Errorf("mmap on this system: %w", errors.ErrUnsupported)
 
 func mapFile(*os.File, int64, OpenMode) (*Mapping, error) { return nil, errNoMmap }
 
-// mapAnonymous takes the bytes from the heap.
-func mapAnonymous(size int64) (*Mapping, error) {
-	return NewMapping(make([]byte, size), nil, nil), nil
-}
+func mapAnonymous(size int64) (*Mapping, error) { return mapHeap(size) }

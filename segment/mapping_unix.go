@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps the first size bytes of f, shared, between two guard pages: an access beyond either end
-// faults instead of touching somebody else's memory.
+// mapFile maps the first size bytes of f, shared, between two guard pages: an access beyond either
+// end faults instead of touching somebody else's memory.
 func mapFile(f *os.File, size int64, mode OpenMode) (*Mapping, error) {
 	prot := unix.PROT_READ
 	if mode != ReadOnly {
@@ -43,8 +43,10 @@ func mapGuarded(fd int, size int64, prot, flags int) (*Mapping, error) {
 	}
 	b := unsafe.Slice((*byte)(start), size)
 	return &Mapping{
-		b:        b,
-		unmap:    func() error { return unix.MunmapPtr(window, total) },
-		readOnly: func() error { return unix.Mprotect(unsafe.Slice((*byte)(start), inner), unix.PROT_READ) },
+		b:     b,
+		unmap: func() error { return unix.MunmapPtr(window, total) },
+		readOnly: func() error {
+			return unix.Mprotect(unsafe.Slice((*byte)(start), inner), unix.PROT_READ)
+		},
 	}, nil
 }

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 )
 
-// OS is the operating system's file system. Files are created with mode 0600, directories with 0700.
+// OS is the operating system's file system. Files are created with mode 0600, directories with
+// 0700.
 var OS FS = osFS{}
 
 type osFS struct{}

@@ -33,13 +33,13 @@ func NewID() (id ID) {
 	return id
 }
 
-// Prepare creates the segment file of an identity in dir: sized, really reserved, zeroed, identified, and durable
-// under its name when Prepare returns; then it maps it.
+// Prepare creates the segment file of an identity in dir: sized, really reserved, zeroed,
+// identified, and durable under its name when Prepare returns; then it maps it.
 //
-// zeroChunk is the size of the writes that zero the file, in bytes, which decides the size of the folios in the
-// page cache, and so what a later sync of one page writes; 0 leaves the file as the file system
-// reserved it. If Prepare fails it leaves no file behind, and may be repeated, but for ErrUnnamed. Lack of space matches
-// ErrNoSpace.
+// zeroChunk is the size of the writes that zero the file, in bytes, which decides the size of the
+// folios in the page cache, and so what a later sync of one page writes; 0 leaves the file as the
+// file system reserved it. If Prepare fails it leaves no file behind, and may be repeated, but for
+// ErrUnnamed. Lack of space matches ErrNoSpace.
 func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) {
 	path := filepath.Join(dir, FileName(id.Ordinal))
 	tmp := path + TempSuffix
@@ -70,7 +70,8 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 // TempSuffix ends the names of files under preparation.
 const TempSuffix = ".tmp"
 
-// createFresh creates a file, in place of one that an earlier life may have left under the same name.
+// createFresh creates a file, in place of one that an earlier life may have left under the same
+// name.
 func createFresh(fsys FS, path string) (File, error) {
 	f, err := fsys.Open(path, Create)
 	if errors.Is(err, fs.ErrExist) {

@@ -56,11 +56,11 @@ func (s *Segment) ReadNext(at Offset, seq Seq, buf []byte) (p []byte, next Offse
 func (s *Segment) locate(seq Seq) (Offset, error) {
 	s.loadIndex.Do(s.findIndex)
 	b, end := s.published()
-	from := s.index.floor(seq - s.Link.Base)
+	from, delta := s.index.floor(seq - s.Link.Base)
 	for at := from; ; {
 		h, err := readHeader(b, at)
 		if err != nil || at >= end || h.seq > seq {
-			return 0, s.firstBad(from, end, seq)
+			return 0, s.firstBad(from, end, s.Link.Base+delta, seq)
 		}
 		if h.seq == seq && h.kind.IsRecord() {
 			return at, nil
@@ -96,17 +96,17 @@ func (s *Segment) published() ([]byte, Offset) {
 	return s.m.b[:end:end], end
 }
 
-// firstBad finds the first frame that is damaged, after hopping over headers went wrong.
-func (s *Segment) firstBad(from, end Offset, seq Seq) error {
+// firstBad finds the first frame that is damaged, after hopping over headers from the one at from,
+// before which the next record is next, to the record seq went wrong.
+func (s *Segment) firstBad(from, end Offset, next, seq Seq) error {
 	b := s.m.b[:end:end]
-	var last Seq
 	for at := from; at < end; {
 		h, _, err := readFrame(b, at, s.Salt)
 		if err != nil {
-			return s.corrupt(at, max(last+1, s.Link.Base), err)
+			return s.corrupt(at, next, err)
 		}
 		if h.kind.IsRecord() {
-			last = h.seq
+			next = h.seq + 1
 		}
 		at += h.size()
 	}

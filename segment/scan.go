@@ -34,8 +34,9 @@ type Scan struct {
 
 // Tail is what lies behind the valid frames of a segment.
 type Tail struct {
-	Bytes int64    // from the end of the valid frames to the last byte that is not zero
-	Claim Position // the highest claim of a mark found there
+	Bytes     int64    // from the end of the valid frames to the last byte that is not zero
+	Claim     Position // the highest claim of a mark found there
+	FirstLive Seq      // what the last mark found there says; 0 without one
 }
 
 // Unused reports whether the segment is prepared and nothing more: no link, and no other bytes.
@@ -49,10 +50,10 @@ func (s *Scan) Promised() Position {
 	return s.Claim
 }
 
-// Scan reads the segment's frames. With a limit above 0, the end that the successor's link names, they
-// must reach exactly to it: Stop says if they do not. With limit 0 it reads to the end of the valid
-// frames, and looks behind them. It allocates nothing but the sparse index, at most 1/256 of the
-// segment's size, and takes time linear in the size. It fails only with a *FaultError.
+// Scan reads the segment's frames. With a limit above 0, the end that the successor's link names,
+// they must reach exactly to it: Stop says if they do not. With limit 0 it reads to the end of the
+// valid frames, and looks behind them. It allocates nothing but the sparse index, at most 1/256 of
+// the segment's size, and takes time linear in the size. It fails only with a *FaultError.
 func (s *Segment) Scan(limit Offset) (sc *Scan, err error) {
 	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
 	return scanBytes(s.m.b, &s.Identity, limit), nil
@@ -171,8 +172,8 @@ func (w *scanner) complete() {
 }
 
 // lookBehind looks at everything from off on: for bytes that are not zero, and for marks. Frames of
-// other kinds are not looked for, since a payload may look like anything: marks have a fixed length,
-// so this stays linear.
+// other kinds are not looked for, since a payload may look like anything: marks have a fixed
+// length, so this stays linear.
 func lookBehind(b []byte, id *Identity, off Offset) (t Tail) {
 	last := lastNonZero(b[off:])
 	if last < 0 {
@@ -201,7 +202,11 @@ func (t *Tail) look(b []byte, id *Identity, off Offset) {
 		return
 	}
 	m, ok := decodeMark(payload, h.seq, Position{id.Ordinal, off})
-	if ok && t.Claim.Less(m.Claim) {
+	if !ok {
+		return
+	}
+	t.FirstLive = m.FirstLive
+	if t.Claim.Less(m.Claim) {
 		t.Claim = m.Claim
 	}
 }

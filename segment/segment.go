@@ -47,20 +47,20 @@ func Open(fsys FS, path string, mode OpenMode) (s *Segment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
 	id, err := readIdentity(f, path)
+	if err == nil {
+		s, err = newSegment(f, path, id, mode)
+	}
 	if err != nil {
+		f.Close()
 		return nil, err
 	}
-	s, err = newSegment(f, path, id, mode)
-	if err == nil && mode == ReadOnly {
-		err = s.Release()
+	if mode == ReadOnly {
+		if err := s.Release(); err != nil {
+			return nil, errors.Join(err, s.Drop())
+		}
 	}
-	return s, err
+	return s, nil
 }
 
 func newSegment(f File, path string, id Identity, mode OpenMode) (*Segment, error) {
@@ -188,6 +188,7 @@ func (s *Segment) CheckIndex(sc *Scan) (err error) {
 func (s *Segment) Dirty(from, to Offset) (err error) {
 	defer s.catch("dirty", debug.SetPanicOnFault(true), &err)
 	dirty(s.m.b, from, min(to, Offset(len(s.m.b))))
+	s.m.notify()
 	return nil
 }
 

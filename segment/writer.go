@@ -12,7 +12,7 @@ type Writer struct {
 	s       *Segment
 	at      Offset // of the next frame
 	next    Seq    // of the next record
-	limit   Offset // records end at or before it: behind it, a closing mark, the seal and the index fit
+	limit   Offset // where records end at the latest; then a closing mark, a seal, the index fit
 	records uint64
 	newest  time.Time // of the last link or mark
 	stamp   int64     // newest in nanoseconds
@@ -68,8 +68,8 @@ func (w *Writer) Append(payload []byte, crc uint32) (err error) {
 	return nil
 }
 
-// AppendFunc appends a record of n bytes that fn writes. If fn fails or panics, nothing is appended;
-// what fn returns is refused.
+// AppendFunc appends a record of n bytes that fn writes. If fn fails or panics, nothing is
+// appended; what fn returns is refused.
 func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err error) {
 	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
 	dst := w.space(n)
@@ -87,8 +87,8 @@ func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err erro
 	return nil, nil
 }
 
-// AppendBatch appends the payloads as one batch: readers see all of its records at once, and after a crash
-// all or none are there. crcs are their checksums. They must fit.
+// AppendBatch appends the payloads as one batch: readers see all of its records at once, and after
+// a crash all or none are there. crcs are their checksums. They must fit.
 func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
 	if len(payloads) == 1 {
@@ -120,7 +120,8 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	return nil
 }
 
-// Mark appends a mark. It returns false, and does nothing, if there is no room for it beside the seal.
+// Mark appends a mark. It returns false, and does nothing, if there is no room for it beside the
+// seal.
 func (w *Writer) Mark(m Mark) (ok bool, err error) {
 	if w.at > w.limit {
 		return false, nil
@@ -170,8 +171,8 @@ func (w *Writer) space(n int) []byte {
 	return w.s.m.b[from : from+Offset(n)]
 }
 
-// fill completes the next frame, whose payload is in place, but for its publication, which it returns with the
-// frame's size. It counts and indexes a record.
+// fill completes the next frame, whose payload is in place, but for its publication, which it
+// returns with the frame's size. It counts and indexes a record.
 func (w *Writer) fill(n int, crc uint32, kind Kind) (word uint64, size Offset) {
 	word = fillFrame(w.s.m.b, w.at, n, crc, w.s.Salt, w.next, kind)
 	if kind.IsRecord() {
@@ -182,7 +183,8 @@ func (w *Writer) fill(n int, crc uint32, kind Kind) (word uint64, size Offset) {
 	return word, pad8(Offset(HeaderSize + n))
 }
 
-// publish makes the frame at w.at visible: to other processes by its first word, to this one by end and next.
+// publish makes the frame at w.at visible: to other processes by its first word, to this one by end
+// and next.
 func (w *Writer) publish(word uint64, size Offset) {
 	w.s.m.notify()
 	store64(w.s.m.b, w.at, word)

@@ -1,0 +1,342 @@
+package journal_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"mmjournal/journal"
+)
+
+// The kill test: a process with eight appending goroutines is killed with SIGKILL after a random
+// number of acknowledged records, which it has reported through a pipe; the next one goes on in
+// the same journal.
+
+const (
+	killEnv     = "MMJOURNAL_TEST_KILL" // the child's directory, and its other arguments
+	killWriters = 8
+	killBatch   = 3 // records per batch; the last writer appends batches
+)
+
+// killReport says that an append has returned. A pipe passes it on whole.
+type killReport struct {
+	writer, life uint32
+	n            uint64 // counts the writer's records in this life, from 0
+	seq          uint64
+	sum          uint64 // of the payload
+}
+
+const killReportSize = 32
+
+func (r *killReport) encode() []byte {
+	b := make([]byte, 0, killReportSize)
+	b = binary.LittleEndian.AppendUint32(b, r.writer)
+	b = binary.LittleEndian.AppendUint32(b, r.life)
+	b = binary.LittleEndian.AppendUint64(b, r.n)
+	b = binary.LittleEndian.AppendUint64(b, r.seq)
+	return binary.LittleEndian.AppendUint64(b, r.sum)
+}
+
+func decodeKillReport(b []byte) killReport {
+	le := binary.LittleEndian
+	return killReport{le.Uint32(b), le.Uint32(b[4:]), le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:])}
+}
+
+// killPayload is a record: who wrote it, random bytes, and a checksum of both.
+func killPayload(r *rand.Rand, writer, life uint32, n uint64) []byte {
+	size := 20 + r.IntN(200)
+	if r.IntN(8) == 0 {
+		size += r.IntN(8000)
+	}
+	b := binary.LittleEndian.AppendUint32(make([]byte, 0, size+12), writer)
+	b = binary.LittleEndian.AppendUint32(b, life)
+	b = binary.LittleEndian.AppendUint64(b, n)
+	for x := r.Uint64(); len(b) < size; x = x*6364136223846793005 + 1442695040888963407 {
+		b = append(b, byte(x>>56))
+	}
+	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+}
+
+// parseKillPayload returns who wrote a record; seq and sum are not set.
+func parseKillPayload(b []byte) (r killReport, err error) {
+	if len(b) < 20 || crc32.ChecksumIEEE(b[:len(b)-4]) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
+		return r, fmt.Errorf("damaged record of %d bytes", len(b))
+	}
+	le := binary.LittleEndian
+	return killReport{writer: le.Uint32(b), life: le.Uint32(b[4:]), n: le.Uint64(b[8:])}, nil
+}
+
+func killSum(b []byte) uint64 {
+	return uint64(crc32.ChecksumIEEE(b))<<32 | uint64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// killArgs is what the child is to do.
+type killArgs struct {
+	dir        string
+	durability journal.Durability
+	segment    int64
+	life       uint32
+	seed       uint64
+}
+
+func (a killArgs) String() string {
+	return fmt.Sprintf("%d,%d,%d,%d,%s", a.durability, a.segment, a.life, a.seed, a.dir)
+}
+
+func parseKillArgs(s string) (a killArgs, err error) {
+	f := strings.SplitN(s, ",", 5)
+	if len(f) != 5 {
+		return a, fmt.Errorf("malformed %s=%q", killEnv, s)
+	}
+	var n [4]int64
+	for i := range n {
+		var bad error
+		n[i], bad = strconv.ParseInt(f[i], 10, 64)
+		err = errors.Join(err, bad)
+	}
+	return killArgs{f[4], journal.Durability(n[0]), n[1], uint32(n[2]), uint64(n[3])}, err
+}
+
+// killChild appends until it is killed, or the parent does not listen any more.
+func killChild(args string) int {
+	a, err := parseKillArgs(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	reports := os.NewFile(3, "reports")
+	j, err := journal.Open(a.dir, &journal.Options{SegmentSize: a.segment, Durability: a.durability})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "child:", err)
+		return 3
+	}
+	var wg sync.WaitGroup
+	for writer := range uint32(killWriters) {
+		wg.Go(func() { killWriter(j, a, writer, reports) })
+	}
+	wg.Wait()
+	return 4
+}
+
+// killWriter appends and reports.
+func killWriter(j *journal.Journal, a killArgs, writer uint32, reports io.Writer) {
+	r := rand.New(rand.NewPCG(a.seed, uint64(writer)))
+	k := 1
+	if writer == killWriters-1 {
+		k = killBatch
+	}
+	for n := uint64(0); ; n += uint64(k) {
+		payloads := make([][]byte, k)
+		for i := range payloads {
+			payloads[i] = killPayload(r, writer, a.life, n+uint64(i))
+		}
+		seq, err := killAppend(j, payloads, writer, n)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(5)
+		}
+		for i, p := range payloads {
+			report := killReport{writer, a.life, n + uint64(i), uint64(seq) + uint64(i), killSum(p)}
+			if _, err := reports.Write(report.encode()); err != nil {
+				os.Exit(6)
+			}
+		}
+	}
+}
+
+func killAppend(j *journal.Journal, payloads [][]byte, writer uint32, n uint64) (journal.Seq, error) {
+	switch {
+	case len(payloads) > 1:
+		return j.AppendBatch(payloads)
+	case writer == 1 && n%2 == 0:
+		return j.AppendFunc(len(payloads[0]), func(dst []byte) error {
+			copy(dst, payloads[0])
+			return nil
+		})
+	}
+	return j.Append(payloads[0])
+}
+
+// killed is what the parent knows about a journal.
+type killed struct {
+	args  killArgs
+	first journal.Seq
+	acked map[journal.Seq]killReport
+	count map[[2]uint32]uint64 // reported records by life and writer
+}
+
+// kill runs a child and kills it when it has reported that many records. What it has managed to report
+// by then counts.
+func (k *killed) kill(t *testing.T, after int) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var stderr bytes.Buffer
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), killEnv+"="+k.args.String())
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Stderr = &stderr
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, killReportSize)
+	for n := 0; ; n++ {
+		if n == after {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := io.ReadFull(r, b); err != nil {
+			break
+		}
+		report := decodeKillReport(b)
+		k.acked[journal.Seq(report.seq)] = report
+		k.count[[2]uint32{report.life, report.writer}]++
+	}
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.String(); status != "signal: killed" {
+		t.Fatalf("child ended with %s: %s", status, &stderr)
+	}
+}
+
+// check holds the journal against the reports: every reported record is there, nothing twice, nothing that
+// was not appended, each writer's records in order, batches whole.
+func (k *killed) check(j *journal.Journal) error {
+	if j.First() != k.first {
+		return fmt.Errorf("first is %d, want %d", j.First(), k.first)
+	}
+	next := map[[2]uint32]uint64{}
+	want := k.first
+	found := 0
+	for rec, err := range j.Records(k.first) {
+		if err != nil {
+			return err
+		}
+		if rec.Seq != want {
+			return fmt.Errorf("I2: seq %d, want %d", rec.Seq, want)
+		}
+		want++
+		who, err := parseKillPayload(rec.Payload)
+		if err != nil {
+			return fmt.Errorf("I2: seq %d: %w", rec.Seq, err)
+		}
+		key := [2]uint32{who.life, who.writer}
+		if n, ok := next[key]; ok && n != who.n || !ok && who.n != 0 && k.first == 1 {
+			return fmt.Errorf("I2: seq %d is record %d of writer %d in life %d, want record %d",
+				rec.Seq, who.n, who.writer, who.life, n)
+		}
+		next[key] = who.n + 1
+		if report, ok := k.acked[rec.Seq]; ok {
+			found++
+			if sum := killSum(rec.Payload); report.sum != sum || report.n != who.n {
+				return fmt.Errorf("I1: seq %d is %+v, but %+v was acknowledged", rec.Seq, who, report)
+			}
+		}
+	}
+	if found != len(k.acked) {
+		return fmt.Errorf("I1: %d of %d acknowledged records are there, up to seq %d",
+			found, len(k.acked), want-1)
+	}
+	return k.checkUnreported(next)
+}
+
+// checkUnreported: of each writer, at most one append can have returned, or have been about to, without
+// a report; and batches are whole.
+func (k *killed) checkUnreported(next map[[2]uint32]uint64) error {
+	for key, n := range next {
+		most := k.count[key] + 1
+		if key[1] == killWriters-1 {
+			most = k.count[key] + killBatch
+			if n%killBatch != 0 {
+				return fmt.Errorf("I4: life %d ends with %d records of a batch", key[0], n%killBatch)
+			}
+		}
+		if n > most {
+			return fmt.Errorf("I2: writer %d in life %d has appended %d records, but reported %d",
+				key[1], key[0], n, k.count[key])
+		}
+	}
+	return nil
+}
+
+// truncate drops the older half of the records.
+func (k *killed) truncate(j *journal.Journal) error {
+	k.first = j.First() + (j.Last()+1-j.First())/2
+	for seq := range k.acked {
+		if seq < k.first {
+			delete(k.acked, seq)
+		}
+	}
+	return j.TruncateFront(k.first)
+}
+
+func TestKill(t *testing.T) {
+	journals, kills := 10, 10
+	if testing.Short() {
+		journals, kills = 4, 4
+	}
+	records := 0
+	for n := range journals {
+		r := newRand(uint64(n))
+		k := &killed{
+			args: killArgs{
+				dir: t.TempDir(), durability: journal.Durability(n % 2),
+				segment: 64 << 10 << r.IntN(5), seed: uint64(n),
+			},
+			first: 1, acked: map[journal.Seq]killReport{}, count: map[[2]uint32]uint64{},
+		}
+		for life := range kills {
+			k.args.life = uint32(life)
+			k.args.seed = uint64(n*1000 + life)
+			after := r.IntN([]int{3, 50, 1000, 3000}[r.IntN(4)])
+			k.kill(t, after)
+			if err := k.reopen(life); err != nil {
+				t.Fatalf("journal %d (%+v), life %d, killed after %d: %v", n, k.args, life, after, err)
+			}
+		}
+		records += len(k.count)
+		for _, c := range k.count {
+			records += int(c)
+		}
+	}
+	t.Logf("%d kills, %d records acknowledged", journals*kills, records)
+}
+
+// reopen checks what a kill has left: opened for reading only, so that the next child recovers it, or for
+// writing.
+func (k *killed) reopen(life int) error {
+	ro, err := journal.OpenReadOnly(k.args.dir, nil)
+	if err != nil {
+		if len(k.acked) == 0 && errors.Is(err, journal.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("I15: read-only: %w", err)
+	}
+	if err := errors.Join(k.check(ro), ro.Close()); err != nil || life%2 == 0 {
+		return err
+	}
+	j, err := journal.Open(k.args.dir, &journal.Options{SegmentSize: k.args.segment, VerifyOnOpen: true})
+	if err != nil {
+		return fmt.Errorf("I15: %w", err)
+	}
+	err = k.check(j)
+	if err == nil && life%4 == 3 {
+		err = k.truncate(j)
+	}
+	return errors.Join(err, j.Close())
+}

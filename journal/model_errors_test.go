@@ -1,0 +1,242 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/journal"
+)
+
+// errorScripts run with an error at every operation.
+var errorScripts = []string{
+	"s: a300 a3000 a3000 a3000 a100",
+	"s: a900*10 tb4 a900*3 tf9 a50",
+	"s: b3x300 rs4 a300 k a10 k a900",
+	"p: a900*4 s a900*8 s tf3 tb1 a900*9 s",
+	"p: a900*6 s c a900*4 c c a5 s",
+	"p: a900*3 k a900*7 s k tb2 a1 s",
+	"p: a3800 c a3900 s c a10 s",
+	"p: a3944 c a100 s",       // the closing mark ends a page
+	"p: a3920*2 tf1 c a100 s", // the closing mark needs a segment of its own
+}
+
+// injection says which operation of a script fails.
+type injection struct {
+	simdisk.Ops
+	op simdisk.Op
+}
+
+func (i *injection) String() string {
+	return fmt.Sprintf("operation %d (%v) fails: %v, sticky %v", i.FailAt, i.op, i.Err, i.Sticky)
+}
+
+// TestModelErrors: every operation fails, once or from then on. Either the journal says so and works
+// when the operation does, or it has failed for ever; neither breaks a promise, and none is made that does
+// not hold after a power cut.
+func TestModelErrors(t *testing.T) {
+	modelSetup(t)
+	var all tally
+	for n, text := range errorScripts {
+		w := newWalk(text, uint64(n), 0, simdisk.Options{Torn: n%2 == 1})
+		w.segment = 12 << 10
+		w.opts.Coarse = simdisk.IsTemporary
+		for k, op := range w.operations() {
+			if op.Kind == simdisk.OpStore {
+				continue
+			}
+			for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
+				for _, sticky := range []bool{false, true} {
+					i := &injection{simdisk.Ops{FailAt: k, Sticky: sticky, Err: err}, op}
+					w.inject(i)
+				}
+			}
+			if w.done() {
+				break
+			}
+		}
+		all.add(t, w)
+	}
+	t.Logf("%v", &all)
+}
+
+// operations returns the operations that the script makes when none fails.
+func (w *walk) operations() (ops []simdisk.Op) {
+	i := &injection{Ops: simdisk.Ops{FailAt: -1}}
+	l := &errorLife{life: *w.first(nil), i: i}
+	l.d.OnOp = func(op simdisk.Op) error {
+		ops = append(ops, op)
+		return nil
+	}
+	if err := l.script(parseScript(w.text)); err != nil {
+		w.violation(&l.life, err)
+	}
+	return ops
+}
+
+// inject runs the script with an error, and crashes what is left at its end.
+func (w *walk) inject(i *injection) {
+	l := &errorLife{life: *w.first(nil), i: i}
+	l.story = " " + i.String()
+	l.d.OnOp = i.Hook
+	if err := l.script(parseScript(w.text)); err != nil {
+		w.violation(&l.life, err)
+		return
+	}
+	l.d.OnOp = nil
+	p := l.d.Pending()
+	end := simdisk.Op{Kind: simdisk.OpClose, Path: "the end"}
+	for c := range p.Choices(6, w.seed) {
+		w.live(&l.life, p.Crash(c), l.or.afterCrash(), end, c.String())
+	}
+	w.live(&l.life, l.d.Kill(), clone(l.or), end, "kill")
+}
+
+// live opens what is left, appends, syncs, and cuts the power.
+func (w *walk) live(l *life, d *simdisk.Disk, or *oracle, op simdisk.Op, how string) {
+	w.states[1]++
+	next := &life{w: w, d: d, or: or, depth: 2, verify: w.states[1]%2 == 0,
+		story: fmt.Sprintf("%s, at %v %s", l.story, op, how)}
+	err := next.open()
+	for _, s := range parseScript("a700 s a3000 s") {
+		if err == nil {
+			err = next.do(s)
+		}
+	}
+	if err != nil {
+		w.violation(next, err)
+		return
+	}
+	p := next.d.Pending()
+	for c := range p.Choices(8, w.seed) {
+		w.states[2]++
+		last := &life{w: w, d: p.Crash(c), or: next.or.afterCrash(), depth: 3, verify: true,
+			story: fmt.Sprintf("%s, after two more records %v", next.story, c)}
+		last.run(nil)
+	}
+	if err := next.j.Close(); err != nil {
+		w.violation(next, err)
+	}
+}
+
+// errorLife is a life in which an operation fails.
+type errorLife struct {
+	life
+	i      *injection
+	failed error // what the journal says since it has failed
+}
+
+// script opens, runs the steps, and closes, whatever fails. It returns violations.
+func (l *errorLife) script(steps []step) error {
+	if err := l.reopen(); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if err := l.step(s); err != nil {
+			return fmt.Errorf("step %+v: %w", s, err)
+		}
+		if l.failed != nil {
+			break
+		}
+	}
+	return l.end()
+}
+
+// step does one step; if it fails without making the journal fail, nothing has changed, and it works when
+// the operation does.
+func (l *errorLife) step(s step) error {
+	switch s.op {
+	case "c":
+		if err := l.end(); err != nil {
+			return err
+		}
+		return l.reopen()
+	case "k":
+		hook := l.d.OnOp
+		l.kill()
+		l.d.OnOp = hook
+		return l.reopen()
+	}
+	before := l.or.now()
+	err := l.do(s)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, l.i.Err) {
+		return fmt.Errorf("I9: not what was injected: %w", err)
+	}
+	if errors.Is(err, journal.ErrFailed) {
+		l.failed = err
+		return l.checkFailed()
+	}
+	l.or.begin(before)
+	if first, last := l.j.First(), l.j.Last(); first != before.first || last+1 != before.next() {
+		return fmt.Errorf("I9: %v was %v, but now it is %d to %d", err, before, first, last)
+	}
+	l.d.OnOp = nil
+	if err := l.do(s); err != nil {
+		return fmt.Errorf("I9: does not work although the disk does: %w", err)
+	}
+	return nil
+}
+
+// checkFailed: a journal that has failed acknowledges nothing and says the same for ever, although the disk
+// works again.
+func (l *errorLife) checkFailed() error {
+	l.d.OnOp = nil
+	durable := l.j.Durable()
+	l.or.begin(l.or.now().with([]byte("late")))
+	_, appendErr := l.j.Append([]byte("late"))
+	for _, err := range []error{
+		appendErr, l.j.Sync(context.Background()), l.j.TruncateFront(l.j.First()),
+		l.j.TruncateBack(l.j.Last()), l.j.Reset(9),
+	} {
+		if !errors.Is(err, journal.ErrFailed) || !errors.Is(err, l.i.Err) {
+			return fmt.Errorf("I9: failed with %v, but then: %w", l.failed, err)
+		}
+	}
+	if l.j.Durable() != durable {
+		return fmt.Errorf("I9: failed, but durable went from %d to %d", durable, l.j.Durable())
+	}
+	l.or.watermark(durable)
+	return nil
+}
+
+// end closes the journal. That may fail; it leaks nothing, and what was published is there at the next
+// open.
+func (l *errorLife) end() error {
+	err := l.j.Close()
+	if err == nil {
+		l.or.promise(true)
+	} else if !errors.Is(err, l.i.Err) {
+		return fmt.Errorf("I9: close: %w", err)
+	}
+	return l.checkLeaks()
+}
+
+func (l *errorLife) checkLeaks() error {
+	if h, m := l.d.Leaks(); h != 0 || m != 0 {
+		return fmt.Errorf("I12: %d handles and %d mappings are left", h, m)
+	}
+	return nil
+}
+
+// reopen opens the journal: at the first attempt, or, if an operation fails, when it works.
+func (l *errorLife) reopen() error {
+	l.failed = nil
+	err := l.open()
+	if err == nil || !errors.Is(err, l.i.Err) {
+		return err
+	}
+	if errors.Is(err, journal.ErrCorrupt) {
+		return fmt.Errorf("I9: an I/O error is taken for corruption: %w", err)
+	}
+	if err := l.checkLeaks(); err != nil {
+		return err
+	}
+	l.d.OnOp = nil
+	return l.open()
+}
