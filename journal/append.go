@@ -11,11 +11,12 @@ import (
 	"mmjournal/segment"
 )
 
-// Append appends a record and returns its seq. With Durability Synced the record is durable when Append returns, otherwise it
-// is published. The payload is copied; it must not change during the call. It may be empty.
+// Append appends a record and returns its seq. With Durability Synced the record is durable when
+// Append returns, otherwise it is published. The payload is copied; it must not change during the
+// call. It may be empty.
 //
-// Errors: ErrTooLarge, ErrNoSpace (nothing was appended; may be repeated), ErrClosed, ErrReadOnly, ErrFailed. After ErrFailed it is
-// not known whether the record will be there after the next Open.
+// Errors: ErrTooLarge, ErrNoSpace (nothing was appended; may be repeated), ErrClosed, ErrReadOnly,
+// ErrFailed. After ErrFailed it is not known whether the record will be there after the next Open.
 func (j *Journal) Append(payload []byte) (Seq, error) {
 	size := segment.FrameSize(int64(len(payload)))
 	if err := j.checkSize(size, len(payload)); err != nil {
@@ -38,9 +39,10 @@ func (j *Journal) append(payload []byte, crc uint32, size int64) (Seq, error) {
 	return j.publishLocked(j.mu.writer.Append(payload, crc))
 }
 
-// AppendFunc appends a record of n bytes that fn writes into the journal's memory, without a copy. dst is zeroed, and valid until fn
-// returns; fn must not read or write the journal, and should be quick: other appends wait. If fn fails, nothing is
-// appended and AppendFunc returns its error. Otherwise it is as Append.
+// AppendFunc appends a record of n bytes that fn writes into the journal's memory, without a copy.
+// dst is zeroed, and valid until fn returns; fn must not read or write the journal, and should be
+// quick: other appends wait. If fn fails, nothing is appended and AppendFunc returns its error.
+// Otherwise it is as Append.
 func (j *Journal) AppendFunc(n int, fn func(dst []byte) error) (Seq, error) {
 	if n < 0 {
 		return 0, fmt.Errorf("append: %w: a record of %d bytes", ErrOptions, n)
@@ -69,9 +71,10 @@ func (j *Journal) appendFunc(n int, fn func(dst []byte) error, size int64) (Seq,
 	return j.publishLocked(err)
 }
 
-// AppendBatch appends several records as one: after a crash all of them are there or none, and readers see
-// them at once. It returns the first one's seq; the others follow. Their frames must fit in one segment: MaxBatch.
-// An empty batch appends nothing and returns 0. Otherwise it is as Append.
+// AppendBatch appends several records as one: after a crash all of them are there or none, and
+// readers see them at once. It returns the first one's seq; the others follow. Their frames must
+// fit in one segment: MaxBatch. An empty batch appends nothing and returns 0. Otherwise it is as
+// Append.
 func (j *Journal) AppendBatch(payloads [][]byte) (first Seq, err error) {
 	if len(payloads) == 0 {
 		return 0, nil
@@ -133,8 +136,8 @@ func (j *Journal) usable() error {
 	return j.failed()
 }
 
-// roomLocked makes room for frames of records that take size bytes: it starts this life's first segment, or
-// rolls to the next one, if need be. A claim that waits to be written goes first.
+// roomLocked makes room for frames of records that take size bytes: it starts this life's first
+// segment, or rolls to the next one, if need be. A claim that waits to be written goes first.
 func (j *Journal) roomLocked(size int64) error {
 	if err := j.usable(); err != nil {
 		return err
@@ -149,7 +152,8 @@ func (j *Journal) roomLocked(size int64) error {
 	return nil
 }
 
-// nextLocked puts an empty segment in place: the first one of this life, or the one after a full one.
+// nextLocked puts an empty segment in place: the first one of this life, or the one after a full
+// one.
 func (j *Journal) nextLocked() error {
 	if j.mu.writer == nil {
 		return j.startLocked()
@@ -157,7 +161,8 @@ func (j *Journal) nextLocked() error {
 	return j.rollLocked()
 }
 
-// publishLocked makes what the writer has published visible, unless err says that it failed. It returns the last seq.
+// publishLocked makes what the writer has published visible, unless err says that it failed. It
+// returns the last seq.
 func (j *Journal) publishLocked(err error) (Seq, error) {
 	if err != nil {
 		return 0, j.fail(err)
@@ -173,13 +178,14 @@ func (j *Journal) publishLocked(err error) (Seq, error) {
 	return last, nil
 }
 
-// startLocked begins this life in a fresh segment that is linked to where recovery has found the end.
+// startLocked begins this life in a fresh segment that is linked to where recovery has found the
+// end.
 func (j *Journal) startLocked() error {
 	return j.cutLocked(j.mu.start, *j.chain.Load())
 }
 
-// cutLocked links a fresh segment behind what chain keeps, and goes on there. If it fails before the link is
-// written, nothing has changed.
+// cutLocked links a fresh segment behind what chain keeps, and goes on there. If it fails before
+// the link is written, nothing has changed.
 func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
 	ordinal, err := j.factory.peek()
 	if err == nil {
@@ -238,8 +244,8 @@ func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segm
 	return nil
 }
 
-// setPrepareAt decides how full a segment is when its successor is prepared: early enough to be ready, late enough that a
-// journal which is opened for a few records prepares nothing in vain.
+// setPrepareAt decides how full a segment is when its successor is prepared: early enough to be
+// ready, late enough that a journal which is opened for a few records prepares nothing in vain.
 func (j *Journal) setPrepareAt(seg *segment.Segment) {
 	j.mu.prepareAt = segment.Offset(seg.Size / 4)
 }
@@ -263,15 +269,16 @@ func (j *Journal) markLocked(m segment.Mark) error {
 	return nil
 }
 
-// atClosingMark reports whether nothing was written in this life, or nothing since the closing mark.
+// atClosingMark reports whether nothing was written in this life, or nothing since the closing
+// mark.
 func (j *Journal) atClosingMark() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.mu.writer == nil || j.mu.atMark
 }
 
-// closingMark writes the mark of a clean end, which claims everything before it. The caller has the syncer's
-// turn, and all of that is durable. It returns false if it found no room, and rolled.
+// closingMark writes the mark of a clean end, which claims everything before it. The caller has the
+// syncer's turn, and all of that is durable. It returns false if it found no room, and rolled.
 func (j *Journal) closingMark() (marked bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -13,17 +13,18 @@ var (
 	ErrClosed = errors.New("journal is closed")
 	// ErrReadOnly: the journal was opened with OpenReadOnly.
 	ErrReadOnly = errors.New("journal is open for reading only")
-	// ErrLocked: another process, or another Open in this one, has the journal open for writing. The
-	// error's text names its pid.
+	// ErrLocked: another process, or another Open in this one, has the journal open for writing.
+	// The error's text names its pid.
 	ErrLocked = errors.New("journal is in use")
 	// ErrNotFound: there is no record with that seq (any more, or yet).
 	ErrNotFound = errors.New("no such record")
-	// ErrTooLarge: the record or batch does not fit in one segment. Use larger segments, or split it.
+	// ErrTooLarge: the record or batch does not fit in one segment. Use larger segments, or split
+	// it.
 	ErrTooLarge = errors.New("too large for a segment")
 	// ErrOptions: an option has a value that does not fit.
 	ErrOptions = errors.New("bad option")
-	// ErrFailed: a sync or a store failed earlier. Nothing more is acknowledged; Close the journal and
-	// Open it again: what is there then is durable. The error wraps the first failure.
+	// ErrFailed: a sync or a store failed earlier. Nothing more is acknowledged; Close the journal
+	// and Open it again: what is there then is durable. The error wraps the first failure.
 	ErrFailed = errors.New("journal has failed")
 
 	// ErrNotExist: the directory does not exist, or there is no journal in it.
@@ -34,13 +35,14 @@ var (
 	ErrCorrupt = segment.ErrCorrupt
 	// ErrVersion: the journal was written by newer software. Nothing was changed.
 	ErrVersion = segment.ErrVersion
-	// ErrNoSpace: there is no disk space for a new segment. Nothing is lost: what is there can be synced
-	// and read, and the append can be repeated when there is space.
+	// ErrNoSpace: there is no disk space for a new segment. Nothing is lost: what is there can be
+	// synced and read, and the append can be repeated when there is space.
 	ErrNoSpace = segment.ErrNoSpace
-	// ErrFault: access to mapped memory failed: the file was cut short by someone else, or the disk could
-	// not be read or had no space. In the write path it makes the journal fail.
+	// ErrFault: access to mapped memory failed: the file was cut short by someone else, or the disk
+	// could not be read or had no space. In the write path it makes the journal fail.
 	ErrFault = segment.ErrFault
 )
 
-// CorruptError says which promised bytes are damaged: file, segment, offset, and the first seq affected.
+// CorruptError says which promised bytes are damaged: file, segment, offset, and the first seq
+// affected.
 type CorruptError = segment.CorruptError

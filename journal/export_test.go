@@ -2,7 +2,8 @@ package journal
 
 import "mmjournal/segment"
 
-// OpenFS is Open on any file system, without a lock, and without a goroutine that prepares segments.
+// OpenFS is Open on any file system, without a lock, and without a goroutine that prepares
+// segments.
 func OpenFS(fsys segment.FS, dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()
 	if err != nil {

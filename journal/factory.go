@@ -8,8 +8,8 @@ import (
 	"mmjournal/segment"
 )
 
-// factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll finds
-// one waiting. A preparation that fails is tried again by whoever needs the segment.
+// factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll
+// finds one waiting. A preparation that fails is tried again by whoever needs the segment.
 type factory struct {
 	fsys       segment.FS
 	dir        string
@@ -65,8 +65,8 @@ func (f *factory) want() {
 	}()
 }
 
-// peek waits until a segment is ready and returns its ordinal. An error leaves everything as it was and the
-// call can be repeated, but for segment.ErrUnnamed.
+// peek waits until a segment is ready and returns its ordinal. An error leaves everything as it was
+// and the call can be repeated, but for segment.ErrUnnamed.
 func (f *factory) peek() (ordinal uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

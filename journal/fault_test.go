@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -180,8 +181,8 @@ func TestSyncOfTruncatedFile(t *testing.T) {
 	}
 }
 
-// The first failed sync is the last word: nothing is acknowledged after it, although the next sync would
-// succeed.
+// The first failed sync is the last word: nothing is acknowledged after it, although the next sync
+// would succeed.
 func TestFailedSyncIsFinal(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
 	disk, j := onDisk(t, journal.Synced)
@@ -238,8 +239,8 @@ func onDisk(t *testing.T, d journal.Durability) (*simdisk.Disk, *journal.Journal
 	return disk, j
 }
 
-// Lack of space is no failure: what is there stays usable, and the append works when there is space. Every
-// operation of a preparation may be the one that fails.
+// Lack of space is no failure: what is there stays usable, and the append works when there is
+// space. Every operation of a preparation may be the one that fails.
 func TestNoSpaceIsRetryable(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
 	kinds := []simdisk.OpKind{simdisk.OpCreate, simdisk.OpTruncate, simdisk.OpAllocate,
@@ -380,8 +381,9 @@ func TestNewerVersion(t *testing.T) {
 	expect(t, mustOpen(t, dir, nil), 1, "x")
 }
 
-// A reader's store into the journal's memory is an error of View once the segment is full and durable, and
-// cannot change what is stored in any case but the newest segment of the writer's own process.
+// A reader's store into the journal's memory is an error of View once the segment is full and
+// durable, and cannot change what is stored in any case but the newest segment of the writer's own
+// process.
 func TestStoreInView(t *testing.T) {
 	dir := t.TempDir()
 	j := mustOpen(t, dir, smallSegments)
@@ -410,4 +412,74 @@ func TestPanicInView(t *testing.T) {
 		expect(t, j, 1, "x")
 	}()
 	j.View(1, func([]byte) error { panic("mine") })
+}
+
+// A directory that may not be written to, or not be read, is a clear error.
+func TestNoPermission(t *testing.T) {
+	if os.Getuid() == 0 {
+		rerunUnprivileged(t)
+		return
+	}
+	dir := t.TempDir()
+	mustClose(t, mustOpen(t, dir, smallSegments))
+	open := func(sub string) (error, error) {
+		w, writeErr := journal.Open(filepath.Join(dir, sub), nil)
+		if writeErr == nil { // it was there already; what it cannot do is create files
+			_, writeErr = w.Append(nil)
+			w.Close()
+		}
+		r, readErr := journal.OpenReadOnly(filepath.Join(dir, sub), nil)
+		if readErr == nil {
+			r.Close()
+		}
+		return writeErr, readErr
+	}
+	t.Cleanup(func() { os.Chmod(dir, 0o700) })
+	for mode, readable := range map[os.FileMode]bool{0o500: true, 0o000: false} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err, _ := open("new"); !errors.Is(err, os.ErrPermission) ||
+			!strings.Contains(err.Error(), dir) {
+			t.Errorf("mode %v, a new journal: %v", mode, err)
+		}
+		writeErr, err := open("")
+		if !errors.Is(writeErr, os.ErrPermission) || !strings.Contains(writeErr.Error(), dir) {
+			t.Errorf("mode %v, appending: %v", mode, writeErr)
+		}
+		if readable != (err == nil) || err != nil && !errors.Is(err, os.ErrPermission) {
+			t.Errorf("mode %v, reading: %v", mode, err)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, mustOpen(t, dir, nil))
+}
+
+// rerunUnprivileged runs the test as nobody: root may do everything.
+func rerunUnprivileged(t *testing.T) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "unprivileged")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	exe, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "test")
+	err = errors.Join(os.WriteFile(path, exe, 0o755), os.Chmod(path, 0o755), os.Chmod(dir, 0o777))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("as nobody: %v\n%s", err, out)
+	}
 }

@@ -12,8 +12,8 @@ import (
 	"mmjournal/segment"
 )
 
-// flipJournal builds a small journal with everything in it: rolls, batches, a truncation at both ends, an unclean
-// end in between. It is synced and cleanly closed.
+// flipJournal builds a small journal with everything in it: rolls, batches, a truncation at both
+// ends, an unclean end in between. It is synced and cleanly closed.
 func flipJournal(t *testing.T, fsys segment.FS) (want []string) {
 	t.Helper()
 	o := &journal.Options{SegmentSize: 8192}
@@ -68,9 +68,10 @@ func bytesOf(t *testing.T, fsys segment.FS, name string) []byte {
 	return m.Bytes()
 }
 
-// TestEveryBit flips every bit of a cleanly closed journal, one at a time. Either the full check finds damage, or
-// the bit carries nothing by FORMAT.md §7. Whatever it is, every record that can be read is right, in order, and from the first
-// one on; and if the journal is not called corrupt, all of them can be read.
+// TestEveryBit flips every bit of a cleanly closed journal, one at a time. Either the full check
+// finds damage, or the bit carries nothing by FORMAT.md §7. Whatever it is, every record that can
+// be read is right, in order, and from the first one on; and if the journal is not called corrupt,
+// all of them can be read.
 func TestEveryBit(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
 	fsys := segment.NewMemFS()
@@ -122,8 +123,8 @@ func carriesNothing(t *testing.T, r *recovery.Report, i int) func(off int64) boo
 	return nil
 }
 
-// indexSize counts the pages in which a record starts, by what FORMAT.md says; flipJournal's segments of 8 KiB have two
-// pages, and frames only in the second.
+// indexSize counts the pages in which a record starts, by what FORMAT.md says; flipJournal's
+// segments of 8 KiB have two pages, and frames only in the second.
 func indexSize(t *testing.T, s recovery.Segment) int64 {
 	t.Helper()
 	if s.Size != 8192 || s.Records == 0 {

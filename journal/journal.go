@@ -25,8 +25,8 @@ type Record struct {
 
 // Journal is an open journal. Any number of goroutines may use it at once.
 //
-// Locks are taken in this order: ops, the turn of the syncer, mu, the factory's. Appends hold mu only; a sync takes mu
-// twice for a moment, and holds no lock while the disk works.
+// Locks are taken in this order: ops, the turn of the syncer, mu, the factory's. Appends hold mu
+// only; a sync takes mu twice for a moment, and holds no lock while the disk works.
 type Journal struct {
 	fsys     segment.FS
 	dir      string
@@ -81,15 +81,16 @@ type Journal struct {
 	}
 }
 
-// Open opens the journal in dir for reading and writing; it creates the directory and the journal where there is none.
-// o may be nil. One process at a time can do so: another gets ErrLocked.
+// Open opens the journal in dir for reading and writing; it creates the directory and the journal
+// where there is none. o may be nil. One process at a time can do so: another gets ErrLocked.
 //
-// What is there after Open is durable, whatever happened before; [Journal.Report] says what was found. Bytes that a crash
-// left behind the last complete record, and that no sync had covered, are dropped. Damage to data that had
-// been acknowledged as durable is a *CorruptError, and Open changes nothing then.
+// What is there after Open is durable, whatever happened before; [Journal.Report] says what was
+// found. Bytes that a crash left behind the last complete record, and that no sync had covered, are
+// dropped. Damage to data that had been acknowledged as durable is a *CorruptError, and Open
+// changes nothing then.
 //
-// Errors: ErrLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with MustExist), ErrOptions, ErrNoSpace, and
-// those of the file system.
+// Errors: ErrLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with MustExist),
+// ErrOptions, ErrNoSpace, and those of the file system.
 func Open(dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()
 	if err != nil {
@@ -118,8 +119,8 @@ func Open(dir string, o *Options) (*Journal, error) {
 	return j, nil
 }
 
-// OpenMemory returns an empty journal that lives in anonymous memory and is gone when the process is.
-// It behaves as one on disk whose syncs take no time.
+// OpenMemory returns an empty journal that lives in anonymous memory and is gone when the process
+// is. It behaves as one on disk whose syncs take no time.
 func OpenMemory(o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()
 	if err != nil {
@@ -128,9 +129,9 @@ func OpenMemory(o *Options) (*Journal, error) {
 	return open(segment.NewMemFS(), "memory", opts, 0, true)
 }
 
-// folioFor returns the size of the writes that zero a new segment. The page cache keeps a file in folios of
-// the size in which it was written, and a sync writes whole folios: small ones make small syncs cheap,
-// large ones make first touches cheap.
+// folioFor returns the size of the writes that zero a new segment. The page cache keeps a file in
+// folios of the size in which it was written, and a sync writes whole folios: small ones make small
+// syncs cheap, large ones make first touches cheap.
 func folioFor(d Durability) int {
 	if d == Synced {
 		return 16 << 10
@@ -278,8 +279,8 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	j.mu.writer = segment.ResumeWriter(seg, scan)
 	j.mu.atMark = true
 	j.setPrepareAt(seg)
-	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on the
-	// disk, and no sync would write it.
+	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on
+	// the disk, and no sync would write it.
 	return errors.Join(old.Drop(), seg.Dirty(j.syncer.pos.Offset-1, j.syncer.pos.Offset))
 }
 
@@ -298,8 +299,8 @@ func (j *Journal) Published() Seq { return Seq(j.published.Load()) }
 // Durable returns the seq up to which records survive a power cut.
 func (j *Journal) Durable() Seq { return Seq(j.durable.Load()) }
 
-// fail makes the journal refuse everything that would acknowledge a write from now on. It returns the
-// first failure, whoever reported it.
+// fail makes the journal refuse everything that would acknowledge a write from now on. It returns
+// the first failure, whoever reported it.
 func (j *Journal) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if j.failure.CompareAndSwap(nil, &err) {
@@ -316,9 +317,9 @@ func (j *Journal) failed() error {
 	return nil
 }
 
-// Close makes everything durable, notes that the journal was closed cleanly, and releases it. Slices and iterations in use
-// stay valid: a segment is unmapped when its last reader is done. It returns the error that made the journal
-// fail, if it has. A second Close returns ErrClosed.
+// Close makes everything durable, notes that the journal was closed cleanly, and releases it.
+// Slices and iterations in use stay valid: a segment is unmapped when its last reader is done. It
+// returns the error that made the journal fail, if it has. A second Close returns ErrClosed.
 func (j *Journal) Close() error {
 	j.ops.Lock()
 	defer j.ops.Unlock()
@@ -339,8 +340,8 @@ func (j *Journal) Close() error {
 	return errors.Join(err, j.release())
 }
 
-// closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost: the
-// next Open only has more to check. The caller has the syncer's turn.
+// closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost:
+// the next Open only has more to check. The caller has the syncer's turn.
 func (j *Journal) closeCleanly() error {
 	if err := j.syncAll(); err != nil || j.atClosingMark() {
 		return err
@@ -355,8 +356,8 @@ func (j *Journal) closeCleanly() error {
 	return j.syncMark(err)
 }
 
-// syncMark makes a mark durable that has just been written, and notes in the file JOURNAL what it claims. It
-// passes on an error of writing the mark.
+// syncMark makes a mark durable that has just been written, and notes in the file JOURNAL what it
+// claims. It passes on an error of writing the mark.
 func (j *Journal) syncMark(err error) error {
 	claim := j.syncer.pos
 	if err == nil {
@@ -368,8 +369,8 @@ func (j *Journal) syncMark(err error) error {
 	return err
 }
 
-// claimOutside notes in the file JOURNAL that everything below claim is durable. The marks say the same,
-// so it is no error if that fails; but a failed sync of the directory makes the journal fail.
+// claimOutside notes in the file JOURNAL that everything below claim is durable. The marks say the
+// same, so it is no error if that fails; but a failed sync of the directory makes the journal fail.
 func (j *Journal) claimOutside(claim segment.Position) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -383,8 +384,8 @@ func (j *Journal) claimOutside(claim segment.Position) error {
 	return nil
 }
 
-// release gives back memory, descriptors and the lock. A segment that was prepared and not used is removed,
-// unless the journal has failed: then nothing on the disk is touched any more.
+// release gives back memory, descriptors and the lock. A segment that was prepared and not used is
+// removed, unless the journal has failed: then nothing on the disk is touched any more.
 func (j *Journal) release() error {
 	var err error
 	if seg := j.factory.stop(); seg != nil {

@@ -175,8 +175,8 @@ type killed struct {
 	count map[[2]uint32]uint64 // reported records by life and writer
 }
 
-// kill runs a child and kills it when it has reported that many records. What it has managed to report
-// by then counts.
+// kill runs a child and kills it when it has reported that many records. What it has managed to
+// report by then counts.
 func (k *killed) kill(t *testing.T, after int) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -214,8 +214,8 @@ func (k *killed) kill(t *testing.T, after int) {
 	}
 }
 
-// check holds the journal against the reports: every reported record is there, nothing twice, nothing that
-// was not appended, each writer's records in order, batches whole.
+// check holds the journal against the reports: every reported record is there, nothing twice,
+// nothing that was not appended, each writer's records in order, batches whole.
 func (k *killed) check(j *journal.Journal) error {
 	if j.First() != k.first {
 		return fmt.Errorf("first is %d, want %d", j.First(), k.first)
@@ -255,8 +255,8 @@ func (k *killed) check(j *journal.Journal) error {
 	return k.checkUnreported(next)
 }
 
-// checkUnreported: of each writer, at most one append can have returned, or have been about to, without
-// a report; and batches are whole.
+// checkUnreported: of each writer, at most one append can have returned, or have been about to,
+// without a report; and batches are whole.
 func (k *killed) checkUnreported(next map[[2]uint32]uint64) error {
 	for key, n := range next {
 		most := k.count[key] + 1
@@ -317,8 +317,8 @@ func TestKill(t *testing.T) {
 	t.Logf("%d kills, %d records acknowledged", journals*kills, records)
 }
 
-// reopen checks what a kill has left: opened for reading only, so that the next child recovers it, or for
-// writing.
+// reopen checks what a kill has left: opened for reading only, so that the next child recovers it,
+// or for writing.
 func (k *killed) reopen(life int) error {
 	ro, err := journal.OpenReadOnly(k.args.dir, nil)
 	if err != nil {

@@ -1,14 +1,26 @@
 package journal_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 )
 
-// TestMain runs the tests, or, in a process that a test has started, what that test wants done there.
+// traceEnv names the directory in which appendForTrace works.
+const traceEnv = "MMJOURNAL_TRACE_DIR"
+
+// TestMain runs the tests, or, in a process that a test has started, what that test wants done
+// there.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killEnv); dir != "" {
 		os.Exit(killChild(dir))
+	}
+	if dir := os.Getenv(traceEnv); dir != "" {
+		if err := appendForTrace(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

@@ -37,8 +37,9 @@ type final struct {
 	report *recovery.Report
 }
 
-// TestModelDamage: damage to what a claim covers is a *CorruptError that names the segment and the frame, at
-// the latest when the record is read, and changes nothing; damage to what none covers is a torn tail.
+// TestModelDamage: damage to what a claim covers is a *CorruptError that names the segment and the
+// frame, at the latest when the record is read, and changes nothing; damage to what none covers is
+// a torn tail.
 func TestModelDamage(t *testing.T) {
 	modelSetup(t)
 	tries := modelStates(t, 300_000) / len(scripts) / 2 / 8
@@ -67,8 +68,8 @@ func TestModelDamage(t *testing.T) {
 	t.Logf("%d damages below the last claim, %d above", below, above)
 }
 
-// newFinal runs the script of a walk and returns the disk at its end: after Close, or after a power cut
-// before it that lost nothing.
+// newFinal runs the script of a walk and returns the disk at its end: after Close, or after a power
+// cut before it that lost nothing.
 func newFinal(w *walk, closed bool) (*final, error) {
 	w.opts.Coarse = simdisk.IsTemporary
 	f := &final{w: w}
@@ -90,7 +91,13 @@ func newFinal(w *walk, closed bool) (*final, error) {
 	if closed {
 		f.d = l.d.Clone()
 	}
-	return f, f.describe()
+	if err := f.describe(); err != nil || !closed {
+		return f, err
+	}
+	if len(f.files) != len(f.ends)+1 {
+		return f, fmt.Errorf("Close left %d files, for a chain of %v", len(f.files), f.ends)
+	}
+	return f, nil
 }
 
 func (f *final) describe() error {
@@ -116,8 +123,8 @@ func (f *final) options(verify bool) *journal.Options {
 	}
 }
 
-// damages returns up to n of the ways to damage the journal's segments: bits flipped, sectors zeroed or
-// overwritten, everywhere on the chain.
+// damages returns up to n of the ways to damage the journal's segments: bits flipped, sectors
+// zeroed or overwritten, everywhere on the chain.
 func (f *final) damages(r *rand.Rand, n int) (all []damage) {
 	for _, s := range f.segs {
 		end, ok := f.ends[s.ordinal]
@@ -251,8 +258,8 @@ func (f *final) blames(dm damage, err error) error {
 	return nil
 }
 
-// frameAround returns where the frame that the damage begins in starts and ends: the whole batch, for one
-// in a batch; for the identity, that.
+// frameAround returns where the frame that the damage begins in starts and ends: the whole batch,
+// for one in a batch; for the identity, that.
 func (f *final) frameAround(dm damage) (from, to int64) {
 	for _, s := range f.segs {
 		if s.path != dm.path || dm.off < 4096 {
@@ -308,10 +315,11 @@ func TestModelDamagedJournalFile(t *testing.T) {
 // TestModelMissingSegment: a segment of the chain that is not there is corruption.
 func TestModelMissingSegment(t *testing.T) {
 	modelSetup(t)
-	for _, text := range scripts {
-		f, err := newFinal(newWalk(text, 1, 0, simdisk.Options{}), true)
+	for i := range 2 * len(scripts) {
+		text, closed := scripts[i/2], i%2 == 0
+		f, err := newFinal(newWalk(text, uint64(i), 0, simdisk.Options{}), closed)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", text, err)
 		}
 		for ordinal := range f.ends {
 			d := f.d.Clone()
@@ -321,8 +329,9 @@ func TestModelMissingSegment(t *testing.T) {
 			}
 			_, _, err := f.read(d, false)
 			var c *journal.CorruptError
-			if !errors.As(err, &c) {
-				t.Errorf("%s: segment %d of %v removed: %v", text, ordinal, f.ends, err)
+			if !errors.As(err, &c) || c.Path != path {
+				t.Errorf("%s, closed %v: segment %d of %v removed: %v",
+					text, closed, ordinal, f.ends, err)
 			}
 		}
 	}

@@ -34,9 +34,9 @@ func (i *injection) String() string {
 	return fmt.Sprintf("operation %d (%v) fails: %v, sticky %v", i.FailAt, i.op, i.Err, i.Sticky)
 }
 
-// TestModelErrors: every operation fails, once or from then on. Either the journal says so and works
-// when the operation does, or it has failed for ever; neither breaks a promise, and none is made that does
-// not hold after a power cut.
+// TestModelErrors: every operation fails, once or from then on. Either the journal says so and
+// works when the operation does, or it has failed for ever; neither breaks a promise, and none is
+// made that does not hold after a power cut.
 func TestModelErrors(t *testing.T) {
 	modelSetup(t)
 	var all tally
@@ -145,8 +145,8 @@ func (l *errorLife) script(steps []step) error {
 	return l.end()
 }
 
-// step does one step; if it fails without making the journal fail, nothing has changed, and it works when
-// the operation does.
+// step does one step; if it fails without making the journal fail, nothing has changed, and it
+// works when the operation does.
 func (l *errorLife) step(s step) error {
 	switch s.op {
 	case "c":
@@ -183,8 +183,8 @@ func (l *errorLife) step(s step) error {
 	return nil
 }
 
-// checkFailed: a journal that has failed acknowledges nothing and says the same for ever, although the disk
-// works again.
+// checkFailed: a journal that has failed acknowledges nothing and says the same for ever, although
+// the disk works again.
 func (l *errorLife) checkFailed() error {
 	l.d.OnOp = nil
 	durable := l.j.Durable()
@@ -205,8 +205,8 @@ func (l *errorLife) checkFailed() error {
 	return nil
 }
 
-// end closes the journal. That may fail; it leaks nothing, and what was published is there at the next
-// open.
+// end closes the journal. That may fail; it leaks nothing, and what was published is there at the
+// next open.
 func (l *errorLife) end() error {
 	err := l.j.Close()
 	if err == nil {

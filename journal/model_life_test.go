@@ -23,17 +23,18 @@ const (
 // script. At every store group and file-system operation at which something has changed, visit is
 // told: there it may crash.
 type life struct {
-	w     *walk
-	d     *simdisk.Disk
-	or    *oracle
-	j     *journal.Journal
-	depth int    // 1 for the first life
-	trail string // the crashes before, to reproduce them
-	story string // the same for people
-	visit func(l *life, op simdisk.Op)
+	w      *walk
+	d      *simdisk.Disk
+	or     *oracle
+	j      *journal.Journal
+	depth  int    // 1 for the first life
+	trail  string // the crashes before, to reproduce them
+	story  string // the same for people
+	visit  func(l *life, op simdisk.Op)
+	verify bool      // opens read and check every byte
+	mid    meanwhile // what happens during the step that is being done
 
-	verify  bool // opens read and check every byte
-	point   int  // counts visits
+	point   int // counts visits
 	gen     uint64
 	version uint64
 	seen    map[uint64]bool // what crashes in this life have left
@@ -69,16 +70,17 @@ func (l *life) run(script []step) (ok bool) {
 
 // hook makes the disk tell of its operations.
 func (l *life) hook() {
-	if l.visit == nil {
-		return
-	}
 	l.d.OnOp = func(op simdisk.Op) error {
 		l.call(op)
+		if op.Kind == simdisk.OpDatasync && l.mid.size > 0 {
+			l.meanwhile()
+		}
 		return nil
 	}
 }
 
-// call visits, if a crash now may leave something that it could not before, or breaks another promise.
+// call visits, if a crash now may leave something that it could not before, or breaks another
+// promise.
 func (l *life) call(op simdisk.Op) {
 	gen, version := l.d.Generation(), l.or.version()
 	if l.visit == nil || l.point > 0 && gen == l.gen && version == l.version {
@@ -154,8 +156,8 @@ func (l *life) kill() {
 	l.hook()
 }
 
-// checkReadOnly opens what a crash left for reading only, and verifies every byte: that shows what an open
-// for writing may show, describes the end truly, and changes nothing.
+// checkReadOnly opens what a crash left for reading only, and verifies every byte: that shows what
+// an open for writing may show, describes the end truly, and changes nothing.
 func (l *life) checkReadOnly() error {
 	before := l.d.Files()
 	o := l.options()
@@ -204,8 +206,8 @@ func diffFiles(a, b map[string][]byte) string {
 	return strings.Join(names, ", ")
 }
 
-// checkTail holds a report against the bytes: whatever is written behind the end is a torn tail, and
-// nothing else is.
+// checkTail holds a report against the bytes: whatever is written behind the end is a torn tail,
+// and nothing else is.
 func checkTail(files map[string][]byte, r *recovery.Report) error {
 	end, at := uint64(0), int64(0)
 	for _, s := range r.Segments {
@@ -260,7 +262,8 @@ func (l *life) recoverOnce(d *simdisk.Disk) (*simdisk.Disk, error) {
 	return left, j.Close()
 }
 
-// written returns the files, but for prepared segments: those get a new salt when they are met again.
+// written returns the files, but for prepared segments: those get a new salt when they are met
+// again.
 func written(d *simdisk.Disk) map[string][]byte {
 	files := d.Files()
 	maps.DeleteFunc(files, func(name string, b []byte) bool {

@@ -60,8 +60,8 @@ type oracle struct {
 	serial  int     // counts records of this life
 	created bool    // an open has returned: there must be a journal
 	images  []image // what each operation begun was to bring about, in order
-	// Indices in images of the newest one that is promised to survive a power cut, and of the newest
-	// that is promised to be there at the next open, if there is no power cut before it.
+	// Indices in images of the newest one that is promised to survive a power cut, and of the
+	// newest that is promised to be there at the next open, if there is no power cut before it.
 	durable, published int
 }
 

@@ -25,6 +25,7 @@ import (
 //	tf2      TruncateFront: drop the first two records
 //	rs5      Reset to the fifth seq after the next
 //	c        Close, then open          k       end the process, then open
+//	m300     during the first sync of the next step, append 300 bytes (with Published only)
 //
 // A truncation that would drop more than there is drops all.
 type step struct {
@@ -38,7 +39,7 @@ var stepPattern = regexp.MustCompile(`^([a-z]+?)(?:(\d+)x)?(\d*)(?:\*(\d+))?$`)
 func parseScript(text string) (steps []step) {
 	for _, word := range strings.Fields(text) {
 		m := stepPattern.FindStringSubmatch(word)
-		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs c k ", " "+m[1]+" ") {
+		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs c k m ", " "+m[1]+" ") {
 			panic("model: bad step " + word)
 		}
 		k, _ := strconv.Atoi(m[2])
@@ -57,7 +58,7 @@ func randomScript(r *rand.Rand, steps int) string {
 	size := func() int { return []int{r.IntN(40), 100 + r.IntN(500), r.IntN(3800)}[r.IntN(3)] }
 	for range steps {
 		word := ""
-		switch r.IntN(18) {
+		switch r.IntN(20) {
 		case 0, 1:
 			word = "s"
 		case 2, 3:
@@ -76,6 +77,8 @@ func randomScript(r *rand.Rand, steps int) string {
 			word = "k"
 		case 10, 11:
 			word = fmt.Sprintf("a%d*%d", 300+r.IntN(300), 2+r.IntN(8))
+		case 14:
+			word = fmt.Sprintf("m%d %s", size(), []string{"s", "s", "tf2", "tb2", "rs2"}[r.IntN(5)])
 		case 12, 13:
 			word = fmt.Sprintf("e%d", []int{0, 8, 16, 48, 56, 64, 80, 112, 168}[r.IntN(9)])
 		default:
@@ -90,6 +93,14 @@ var errGivenUp = errors.New("given up")
 
 // do performs a step and tells the oracle. The error is a violation.
 func (l *life) do(s step) error {
+	l.mid.before, l.mid.index, l.mid.done = l.or.now(), len(l.or.images)-1, false
+	if s.op == "m" {
+		if l.w.durability == journal.Published {
+			l.mid.size = s.n
+		}
+		return nil
+	}
+	defer func() { l.mid.size = 0 }()
 	switch s.op {
 	case "e":
 		s.n = max(l.room()-s.n-16, 0)
@@ -110,6 +121,7 @@ func (l *life) do(s step) error {
 	case "w":
 		return l.promised(l.j.WaitDurable(context.Background(), l.j.Last()), true)
 	case "c":
+		l.mid.size = 0
 		if err := l.close(); err != nil {
 			return err
 		}
@@ -183,12 +195,20 @@ func (l *life) cut(s step) error {
 	}
 }
 
-// promised notes what the return of an operation promises, and checks what the journal says of itself.
+// promised notes what the return of an operation promises, and checks what the journal says of
+// itself.
 func (l *life) promised(err error, durable bool) error {
 	if err != nil {
 		return err
 	}
-	l.or.promise(durable)
+	if l.mid.err != nil {
+		return l.mid.err
+	}
+	if l.mid.done {
+		l.bothDone(durable)
+	} else {
+		l.or.promise(durable)
+	}
 	now := l.or.now()
 	if first, next := l.j.First(), l.j.Last()+1; first != now.first || next != now.next() {
 		return fmt.Errorf("I2: holds seqs %d to %d, want %v", first, next-1, now)
@@ -198,4 +218,61 @@ func (l *life) promised(err error, durable bool) error {
 	}
 	l.or.watermark(l.j.Durable())
 	return nil
+}
+
+// meanwhile is an append during another operation's sync.
+type meanwhile struct {
+	size   int   // of the payload; 0: none
+	before image // what the journal held when the operation began
+	index  int   // of before, in the oracle's images
+	done   bool
+	target image // what the operation was to bring about, without the append and with it
+	both   image
+	sure   int // the index of what is durable when the operation returns
+	err    error
+}
+
+// meanwhile appends. The operation is either still to take effect or has done so already.
+func (l *life) meanwhile() {
+	m := &l.mid
+	p := l.or.payload(m.size)
+	m.size, m.done = 0, true
+	m.target = l.or.now()
+	m.both = m.target.with(p)
+	want := m.both.next() - 1
+	switch {
+	case m.target.equal(m.before): // a sync
+		m.sure = m.index
+		l.or.begin(m.both)
+		defer func() { l.or.published = len(l.or.images) - 1 }()
+	case l.j.Last() == m.before.next()-1 && l.j.First() == m.before.first:
+		want = m.before.next()
+		l.or.begin(m.before.with(p))
+		first := len(l.or.images) - 1
+		m.sure = first + 1
+		l.or.begin(m.target)
+		l.or.begin(m.both)
+		defer func() { l.or.published = first }()
+	default:
+		m.sure = len(l.or.images) - 1
+		l.or.begin(m.both)
+		defer func() { l.or.published = len(l.or.images) - 1 }()
+	}
+	seq, err := l.j.Append(p)
+	if err == nil && seq != want {
+		err = fmt.Errorf("I2: appended as seq %d, want %d", seq, want)
+	}
+	m.err = err
+}
+
+// bothDone notes what the return of an operation promises during which there was an append: nothing
+// of the append's record; and that may have been dropped.
+func (l *life) bothDone(durable bool) {
+	if durable {
+		l.or.durable = max(l.or.durable, l.mid.sure)
+	}
+	if l.j.Last() != l.mid.both.next()-1 {
+		l.or.begin(l.mid.target)
+	}
+	l.or.promise(false)
 }

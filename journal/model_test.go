@@ -14,9 +14,10 @@ import (
 	"mmjournal/journal"
 )
 
-// The model: scripts of public operations run on the real journal over a simulated disk, and crash at
-// every store group and every file-system operation, in every way or in very many; what is left is opened by
-// the real recovery and held against what had been promised; some of it goes on to crash again.
+// The model: scripts of public operations run on the real journal over a simulated disk, and crash
+// at every store group and every file-system operation, in every way or in very many; what is left
+// is opened by the real recovery and held against what had been promised; some of it goes on to
+// crash again.
 //
 //	model_oracle_test.go  what a journal must hold
 //	model_script_test.go  scripts, and what their steps promise
@@ -24,8 +25,8 @@ import (
 //	model_walk_test.go    crash everywhere
 //	model_damage_test.go  damage to what a claim covers, and to what none does
 //
-// MMJOURNAL_MODEL_STATES sets how many states to walk; MMJOURNAL_MODEL_REPLAY, copied from a failure,
-// walks one.
+// MMJOURNAL_MODEL_STATES sets how many states to walk; MMJOURNAL_MODEL_REPLAY, copied from a
+// failure, walks one.
 
 // scripts of first lives. s means with Durability Synced, p with Published.
 var scripts = []string{
@@ -66,6 +67,9 @@ var scripts = []string{
 	"s: e0 e0 c a10 e56 c a10",
 	"s: e56 e112 tf1 c e0 k a9",
 	"s: b3x100 e64 tb1 e56 tf2 c e0 rs0",
+	"p: a300 m300 s a300 m3000 s a300 m100 s a10",
+	"p: a300*3 m300 tf1 a300 m300 tb2 a300 m300 rs2 m9 tf0 a10",
+	"p: a1000*3 m1000 s a900 m2500 s m2500 tf3 a9 s",
 }
 
 func modelStates(t testing.TB, usual int) int {
@@ -144,8 +148,8 @@ func (s *tally) random(t *testing.T, states int) {
 	}
 }
 
-// TestModelFindsLies: the model must be able to fail. On a disk that ignores syncs, acknowledged records are
-// lost; on one that ignores syncs of directories, segments are.
+// TestModelFindsLies: the model must be able to fail. On a disk that ignores syncs, acknowledged
+// records are lost; on one that ignores syncs of directories, segments are.
 func TestModelFindsLies(t *testing.T) {
 	modelSetup(t)
 	for name, o := range map[string]simdisk.Options{

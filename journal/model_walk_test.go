@@ -163,8 +163,8 @@ func parseReplay(text string) (*walk, error) {
 	}, errors.Join(err, err2)
 }
 
-// check opens what a crash of l has left, which must hold what the oracle says, and lets some of it live
-// on, to crash again.
+// check opens what a crash of l has left, which must hold what the oracle says, and lets some of it
+// live on, to crash again.
 func (w *walk) check(l *life, d *simdisk.Disk, or *oracle, op simdisk.Op, how string) {
 	n := w.states[l.depth]
 	w.states[l.depth]++

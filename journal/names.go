@@ -12,8 +12,8 @@ import (
 	"mmjournal/segment"
 )
 
-// names changes which names the directory holds: the file JOURNAL, and segments that are not needed any
-// more.
+// names changes which names the directory holds: the file JOURNAL, and segments that are not needed
+// any more.
 type names struct {
 	fsys segment.FS
 	dir  string
@@ -22,8 +22,8 @@ type names struct {
 	file    segment.JournalFile
 	written bool // the file on the disk says the same
 
-	// garbage are segments to remove when one with a higher ordinal is durable. It belongs to who has
-	// the syncer's turn.
+	// garbage are segments to remove when one with a higher ordinal is durable. It belongs to who
+	// has the syncer's turn.
 	garbage []uint64
 }
 
@@ -51,8 +51,9 @@ func (n *names) write() error {
 	return nil
 }
 
-// setNewest notes durably that the segment with that ordinal, or a newer one with a good link, exists. Without
-// it nobody would miss the newest segment of a journal that was cut, if its file got lost.
+// setNewest notes durably that the segment with that ordinal, or a newer one with a good link,
+// exists. Without it nobody would miss the newest segment of a journal that was cut, if its file
+// got lost.
 func (n *names) setNewest(ordinal uint64) error {
 	if n.written && n.file.Newest == ordinal {
 		return nil
@@ -61,8 +62,8 @@ func (n *names) setNewest(ordinal uint64) error {
 	return n.write()
 }
 
-// setClaim notes durably that everything below pos is durable. The marks say so too; but they may lie in the same
-// sector as what they claim, and get lost with it.
+// setClaim notes durably that everything below pos is durable. The marks say so too; but they may
+// lie in the same sector as what they claim, and get lost with it.
 func (n *names) setClaim(pos segment.Position) error {
 	if n.written && n.file.Claim == pos {
 		return nil
@@ -71,8 +72,8 @@ func (n *names) setClaim(pos segment.Position) error {
 	return n.write()
 }
 
-// discardPrepared removes, at a clean open, everything that is not on the chain: from the highest ordinal down, each
-// durably before the next, so that a power cut leaves no gap.
+// discardPrepared removes, at a clean open, everything that is not on the chain: from the highest
+// ordinal down, each durably before the next, so that a power cut leaves no gap.
 func (n *names) discardPrepared(st *recovery.State) error {
 	if !n.written || n.file.Newest > st.End.Ordinal {
 		if err := n.setNewest(st.End.Ordinal); err != nil {
@@ -112,8 +113,8 @@ func (n *names) remove(ordinals ...uint64) error {
 	return nil
 }
 
-// collect removes the garbage, now that a segment with that ordinal is durably linked. What cannot be removed only takes
-// up space: the next Open tries again.
+// collect removes the garbage, now that a segment with that ordinal is durably linked. What cannot
+// be removed only takes up space: the next Open tries again.
 func (n *names) collect(durable uint64, log *zap.Logger) {
 	var now []uint64
 	n.garbage = slices.DeleteFunc(n.garbage, func(o uint64) bool {

@@ -14,11 +14,11 @@ import (
 type Durability int
 
 const (
-	// Synced: Append returns when the record is durable: it survives a power cut. Appends that wait at
-	// the same time share a sync.
+	// Synced: Append returns when the record is durable: it survives a power cut. Appends that wait
+	// at the same time share a sync.
 	Synced Durability = iota
-	// Published: Append returns when readers can see the record: it survives the process, even kill -9.
-	// Sync and WaitDurable make it survive a power cut.
+	// Published: Append returns when readers can see the record: it survives the process, even kill
+	// -9. Sync and WaitDurable make it survive a power cut.
 	Published
 	// Interval is Published with a sync in the background every SyncInterval.
 	Interval
@@ -48,8 +48,8 @@ const (
 // Options for Open. The zero value has the safe defaults. Open copies it.
 type Options struct {
 	// SegmentSize is the size in bytes of segments created from now on, 64 KiB to 16 GiB (on 32-bit
-	// systems 1 GiB); it is rounded up to a multiple of 4096. 0 means 64 MiB. Existing segments keep
-	// their size. It limits the size of a record: see MaxRecord.
+	// systems 1 GiB); it is rounded up to a multiple of 4096. 0 means 64 MiB. Existing segments
+	// keep their size. It limits the size of a record: see MaxRecord.
 	SegmentSize int64
 
 	// Durability says when Append returns; the default is Synced.
@@ -58,15 +58,17 @@ type Options struct {
 	// SyncInterval is the time between background syncs with Durability Interval. 0 means 100 ms.
 	SyncInterval time.Duration
 
-	// VerifyOnOpen reads and checks every byte of the journal when it is opened. Otherwise Open checks
-	// what is not known to be durable, and every record is checked when it is read.
+	// VerifyOnOpen reads and checks every byte of the journal when it is opened. Otherwise Open
+	// checks what is not known to be durable, and every record is checked when it is read.
 	VerifyOnOpen bool
 
-	// MustExist makes Open fail with ErrNotExist where there is no journal, instead of creating one.
+	// MustExist makes Open fail with ErrNotExist where there is no journal, instead of creating
+	// one.
 	MustExist bool
 
-	// ReadDamaged makes OpenReadOnly open a corrupt journal, for what precedes the damage. Records then
-	// ends with the *CorruptError. Other functions refuse to open a corrupt journal in any case.
+	// ReadDamaged makes OpenReadOnly open a corrupt journal, for what precedes the damage. Records
+	// then ends with the *CorruptError. Other functions refuse to open a corrupt journal in any
+	// case.
 	ReadDamaged bool
 
 	// Logger gets what happens in the background and at open. nil: nothing is logged.
@@ -106,11 +108,12 @@ func (o *Options) withDefaults() (Options, error) {
 	return c, nil
 }
 
-// MaxRecord returns the size in bytes of the largest record that a segment of segmentSize bytes holds.
+// MaxRecord returns the size in bytes of the largest record that a segment of segmentSize bytes
+// holds.
 func MaxRecord(segmentSize int64) int64 { return segment.MaxRecord(segmentSize) }
 
-// MaxBatch returns how many bytes a batch may take in a segment of segmentSize bytes: the sum of FrameSize
-// over its payloads.
+// MaxBatch returns how many bytes a batch may take in a segment of segmentSize bytes: the sum of
+// FrameSize over its payloads.
 func MaxBatch(segmentSize int64) int64 { return segment.MaxBatch(segmentSize) }
 
 // FrameSize returns how many bytes of a segment a payload of n bytes takes: n + 16, rounded up to a

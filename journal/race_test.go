@@ -13,9 +13,9 @@ import (
 	"mmjournal/segment"
 )
 
-// TestEverythingAtOnce runs appends of every kind, reads of every kind, syncs and truncations at the same
-// time, then Close into the middle. It is for the race detector, which sees nothing inside a real
-// mapping: here the heap is mapped.
+// TestEverythingAtOnce runs appends of every kind, reads of every kind, syncs and truncations at
+// the same time, then Close into the middle. It is for the race detector, which sees nothing inside
+// a real mapping: here the heap is mapped.
 func TestEverythingAtOnce(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
 	for _, d := range []journal.Durability{journal.Synced, journal.Published, journal.Interval} {

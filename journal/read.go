@@ -8,8 +8,8 @@ import (
 	"mmjournal/segment"
 )
 
-// Read returns the payload of the record seq, in buf's memory if it is large enough (buf may be nil). The result is the
-// caller's. Its checksum has been verified.
+// Read returns the payload of the record seq, in buf's memory if it is large enough (buf may be
+// nil). The result is the caller's. Its checksum has been verified.
 //
 // Errors: ErrNotFound; *CorruptError; ErrFault; ErrClosed.
 func (j *Journal) Read(seq Seq, buf []byte) ([]byte, error) {
@@ -21,10 +21,12 @@ func (j *Journal) Read(seq Seq, buf []byte) ([]byte, error) {
 	return seg.Read(seq, buf)
 }
 
-// View calls fn with the payload of the record seq without copying it. The slice is valid until fn returns, and only for
-// reading; fn may use the journal, but should not be slow: a segment stays mapped meanwhile. View returns what fn returns.
+// View calls fn with the payload of the record seq without copying it. The slice is valid until fn
+// returns, and only for reading; fn may use the journal, but should not be slow: a segment stays
+// mapped meanwhile. View returns what fn returns.
 //
-// Errors: as Read. If the memory cannot be read while fn runs, fn is left with a panic, and View returns ErrFault.
+// Errors: as Read. If the memory cannot be read while fn runs, fn is left with a panic, and View
+// returns ErrFault.
 func (j *Journal) View(seq Seq, fn func(payload []byte) error) error {
 	seg, _, err := j.lease(seq)
 	if err != nil {
@@ -34,8 +36,8 @@ func (j *Journal) View(seq Seq, fn func(payload []byte) error) error {
 	return seg.View(seq, fn)
 }
 
-// lease returns the segment that holds the record seq, which stays mapped until the caller drops it, and the
-// first seq that is not in it (yet).
+// lease returns the segment that holds the record seq, which stays mapped until the caller drops
+// it, and the first seq that is not in it (yet).
 func (j *Journal) lease(seq Seq) (seg *segment.Segment, end Seq, err error) {
 	for {
 		if j.closed.Load() {
@@ -53,7 +55,10 @@ func (j *Journal) lease(seq Seq) (seg *segment.Segment, end Seq, err error) {
 		if i < len(chain) {
 			end = chain[i].Link.Base // what the segment holds from there on is dead
 		}
-		return seg, end, nil
+		if seq < end {
+			return seg, end, nil
+		}
+		seg.Drop() // truncated at the back since: published says so in a moment
 	}
 }
 
@@ -64,11 +69,13 @@ func (j *Journal) inRange(seq Seq) error {
 	return nil
 }
 
-// Records yields the records from seq from on, or from the first one if from is 0, up to the last one that is
-// published when the iteration begins. A record's payload is valid until the next step. Each checksum is verified.
+// Records yields the records from seq from on, or from the first one if from is 0, up to the last
+// one that is published when the iteration begins. A record's payload is valid until the next step.
+// Each checksum is verified.
 //
-// An error ends the iteration: ErrNotFound if from, or the next record, is not there or has been truncated meanwhile;
-// otherwise as Read. from may be one above the last record: then there is nothing to yield.
+// An error ends the iteration: ErrNotFound if from, or the next record, is not there or has been
+// truncated meanwhile; otherwise as Read. from may be one above the last record: then there is
+// nothing to yield.
 func (j *Journal) Records(from Seq) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		if from == 0 {
@@ -108,7 +115,8 @@ type walker struct {
 	buf  []byte
 }
 
-// step returns the payload of the record w.next, valid until the next step, and goes on to the next.
+// step returns the payload of the record w.next, valid until the next step, and goes on to the
+// next.
 func (w *walker) step() ([]byte, error) {
 	if err := w.j.inRange(w.next); err != nil {
 		return nil, err

@@ -9,8 +9,8 @@ import (
 	"mmjournal/segment"
 )
 
-// syncer lets one goroutine at a time sync. Whoever needs durability and finds nobody at it takes the turn;
-// all who come meanwhile wait, and one of them takes the next turn for all of them.
+// syncer lets one goroutine at a time sync. Whoever needs durability and finds nobody at it takes
+// the turn; all who come meanwhile wait, and one of them takes the next turn for all of them.
 type syncer struct {
 	mu struct {
 		sync.Mutex
@@ -60,7 +60,8 @@ func (s *syncer) leave() {
 	}
 }
 
-// Sync makes all records that are published when it is called durable. ctx ends the waiting, not a sync that has begun.
+// Sync makes all records that are published when it is called durable. ctx ends the waiting, not a
+// sync that has begun.
 //
 // Errors: ErrFailed if a sync has failed, now or earlier; ErrClosed; ErrReadOnly; those of ctx.
 func (j *Journal) Sync(ctx context.Context) error {
@@ -70,8 +71,9 @@ func (j *Journal) Sync(ctx context.Context) error {
 	return j.WaitDurable(ctx, j.Published())
 }
 
-// WaitDurable returns when the record seq is durable. It syncs if nobody else is at it. ErrNotFound: no such record
-// has been published, or it has been truncated since. Otherwise it is as Sync.
+// WaitDurable returns when the record seq is durable. It syncs if nobody else is at it.
+// ErrNotFound: no such record has been published, or it has been truncated since. Otherwise it is
+// as Sync.
 func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
 	for {
 		if err := j.failed(); err != nil {
@@ -119,8 +121,9 @@ func (j *Journal) syncTurn(seq Seq) error {
 
 // syncAll makes everything that is published when it begins durable. The caller has the turn.
 //
-// Segments are synced oldest first, and one that was active at the last sync again: its seal came after. A failed sync is
-// never repeated: the kernel reports lost pages once, so the next sync would lie. The journal fails instead.
+// Segments are synced oldest first, and one that was active at the last sync again: its seal came
+// after. A failed sync is never repeated: the kernel reports lost pages once, so the next sync
+// would lie. The journal fails instead.
 func (j *Journal) syncAll() error {
 	if err := j.failed(); err != nil {
 		return err
@@ -153,7 +156,8 @@ func (j *Journal) target() (segment.Position, Seq, []*segment.Segment) {
 	return j.mu.writer.Position(), j.Published(), *j.chain.Load()
 }
 
-// finishSync moves the durable watermark. The next append notes the claim, so it costs no sync of its own.
+// finishSync moves the durable watermark. The next append notes the claim, so it costs no sync of
+// its own.
 func (j *Journal) finishSync(
 	pos segment.Position, last Seq, chain []*segment.Segment, took time.Duration,
 ) {

@@ -8,11 +8,12 @@ import (
 	"mmjournal/segment"
 )
 
-// TruncateFront drops the records before first, so that First returns it; first may be Last()+1, which empties the
-// journal. Whole segments that are not needed any more are removed. When it returns, the truncation is durable.
+// TruncateFront drops the records before first, so that First returns it; first may be Last()+1,
+// which empties the journal. Whole segments that are not needed any more are removed. When it
+// returns, the truncation is durable.
 //
-// It may be called while others append and read. Errors: ErrNotFound if first is not in First() to Last()+1; ErrNoSpace (nothing
-// has changed); ErrClosed, ErrReadOnly, ErrFailed.
+// It may be called while others append and read. Errors: ErrNotFound if first is not in First() to
+// Last()+1; ErrNoSpace (nothing has changed); ErrClosed, ErrReadOnly, ErrFailed.
 func (j *Journal) TruncateFront(first Seq) error {
 	return j.change("truncate front", func() error {
 		if first < j.First() || first > j.Last()+1 {
@@ -35,11 +36,11 @@ func (j *Journal) TruncateFront(first Seq) error {
 	})
 }
 
-// TruncateBack drops the records after last, so that the next one gets the seq last+1; last may be First()-1, which
-// empties the journal. When it returns, the truncation is durable.
+// TruncateBack drops the records after last, so that the next one gets the seq last+1; last may be
+// First()-1, which empties the journal. When it returns, the truncation is durable.
 //
-// Appends that are under way are either before it, and may be dropped, or after it. Errors: ErrNotFound if last is not in
-// First()-1 to Last(); otherwise as TruncateFront.
+// Appends that are under way are either before it, and may be dropped, or after it. Errors:
+// ErrNotFound if last is not in First()-1 to Last(); otherwise as TruncateFront.
 func (j *Journal) TruncateBack(last Seq) error {
 	return j.change("truncate back", func() error {
 		if last < j.First()-1 || last > j.Last() {
@@ -55,8 +56,8 @@ func (j *Journal) TruncateBack(last Seq) error {
 	})
 }
 
-// Reset drops all records; the next one gets the seq next, 1 or more. When it returns, that is durable. Errors: as
-// TruncateFront.
+// Reset drops all records; the next one gets the seq next, 1 or more. When it returns, that is
+// durable. Errors: as TruncateFront.
 func (j *Journal) Reset(next Seq) error {
 	return j.change("reset", func() error {
 		if next == 0 {
@@ -66,7 +67,8 @@ func (j *Journal) Reset(next Seq) error {
 	})
 }
 
-// change runs a structural change: one at a time, and with the syncer's turn, so that no sync is under way.
+// change runs a structural change: one at a time, and with the syncer's turn, so that no sync is
+// under way.
 func (j *Journal) change(op string, f func() error) error {
 	j.ops.Lock()
 	defer j.ops.Unlock()
@@ -82,8 +84,8 @@ func (j *Journal) change(op string, f func() error) error {
 	return nil
 }
 
-// claimChange makes a change durable that has just been written as a link or a mark, and then the claim that it is. If
-// the link got lost without that claim, nobody would miss it.
+// claimChange makes a change durable that has just been written as a link or a mark, and then the
+// claim that it is. If the link got lost without that claim, nobody would miss it.
 func (j *Journal) claimChange() error {
 	if err := j.syncAll(); err != nil {
 		return err
@@ -130,7 +132,8 @@ func (j *Journal) retireFront(first Seq) {
 	j.retire(chain[:n])
 }
 
-// retire removes segments that are durably not on the chain any more. Readers that still use one keep it mapped.
+// retire removes segments that are durably not on the chain any more. Readers that still use one
+// keep it mapped.
 func (j *Journal) retire(segs []*segment.Segment) {
 	for _, seg := range segs {
 		j.names.garbage = append(j.names.garbage, seg.Ordinal)
@@ -157,8 +160,8 @@ func (j *Journal) cutAt(last Seq) error {
 	return j.cut(j.First(), last+1, chain[:i], l)
 }
 
-// cut makes keep the chain, with a fresh segment behind it whose first record is next. It removes the other segments
-// when that is durable.
+// cut makes keep the chain, with a fresh segment behind it whose first record is next. It removes
+// the other segments when that is durable.
 func (j *Journal) cut(firstLive, next Seq, keep []*segment.Segment, l segment.Link) error {
 	l.FirstLive, l.Base = firstLive, next
 	dropped, err := j.cutChain(keep, l)
@@ -175,7 +178,8 @@ func (j *Journal) cut(firstLive, next Seq, keep []*segment.Segment, l segment.Li
 	return nil
 }
 
-// cutChain is cut's part under the lock. It returns the segments that are not on the chain any more.
+// cutChain is cut's part under the lock. It returns the segments that are not on the chain any
+// more.
 func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.Segment, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -113,7 +113,8 @@ func (s *search) try(f *file) (ok bool, err error) {
 	return true, nil
 }
 
-// damaged notes that a claim lies behind the end of a candidate, or of a segment that should be one.
+// damaged notes that a claim lies behind the end of a candidate, or of a segment that should be
+// one.
 func (s *search) damaged(f *file, at segment.Offset, seq segment.Seq, why error) {
 	if why == nil {
 		why = segment.ErrHole
@@ -299,8 +300,8 @@ func (s *search) lostNewest() {
 	}
 }
 
-// unfounded refuses a claim about a segment that is no candidate: it is missing, or its identity is bad. (Those without a
-// valid link were met before.)
+// unfounded refuses a claim about a segment that is no candidate: it is missing, or its identity is
+// bad. (Those without a valid link were met before.)
 func (s *search) unfounded() {
 	f := s.d.byOrdinal(s.claim.Ordinal)
 	switch {

@@ -17,14 +17,6 @@ func (s *Segment) catch(op string, old bool, err *error) {
 	}
 }
 
-// catchFault is catch for a mapping that has no Segment yet.
-func catchFault(m *Mapping, op, path string, old bool, err *error) {
-	debug.SetPanicOnFault(old)
-	if r := recover(); r != nil {
-		*err = faultError(r, m, op, path)
-	}
-}
-
 // faultError returns what a recovered panic says if it is a fault in m, and panics again otherwise.
 // The runtime's own text speaks of a nil pointer, whatever the address.
 func faultError(r any, m *Mapping, op, path string) error {

@@ -18,7 +18,10 @@ func NewMemFS() FS { return &memFS{alloc: mapAnonymous, files: map[string]*memFi
 // NewHeapFS is as NewMemFS, but on the Go heap: the race detector sees nothing that lies outside it.
 func NewHeapFS() FS { return &memFS{alloc: mapHeap, files: map[string]*memFile{}} }
 
-func mapHeap(size int64) (*Mapping, error) { return NewMapping(make([]byte, size), nil, nil), nil }
+// mapHeap allocates 16 bytes or more: only then are they 8-aligned in any case.
+func mapHeap(size int64) (*Mapping, error) {
+	return NewMapping(make([]byte, max(size, 16))[:size:size], nil, nil), nil
+}
 
 type memFS struct {
 	alloc func(size int64) (*Mapping, error)
