@@ -380,8 +380,10 @@ func TestTruncate(t *testing.T) {
 	step(j.TruncateFront(11), 11)
 	step(j.Reset(1000), 1000)
 	step(j.Reset(5), 5)
-	if err := j.Reset(0); !errors.Is(err, journal.ErrOptions) {
-		t.Errorf("Reset(0): %v", err)
+	for _, next := range []journal.Seq{0, 1<<55 + 1} {
+		if err := j.Reset(next); !errors.Is(err, journal.ErrOptions) {
+			t.Errorf("Reset(%d): %v", next, err)
+		}
 	}
 	mustAppend(t, j, []byte("five"))
 	want = []string{"five"}

@@ -353,13 +353,7 @@ func (j *Journal) closeCleanly() error {
 			_, err = j.closingMark()
 		}
 	}
-	return j.syncMark(err)
-}
-
-// syncMark makes a mark durable that has just been written, and notes in the file JOURNAL what it
-// claims. It passes on an error of writing the mark.
-func (j *Journal) syncMark(err error) error {
-	claim := j.syncer.pos
+	claim := j.syncer.pos // what the mark claims
 	if err == nil {
 		err = j.syncAll()
 	}

@@ -91,13 +91,7 @@ func newFinal(w *walk, closed bool) (*final, error) {
 	if closed {
 		f.d = l.d.Clone()
 	}
-	if err := f.describe(); err != nil || !closed {
-		return f, err
-	}
-	if len(f.files) != len(f.ends)+1 {
-		return f, fmt.Errorf("Close left %d files, for a chain of %v", len(f.files), f.ends)
-	}
-	return f, nil
+	return f, f.describe()
 }
 
 func (f *final) describe() error {

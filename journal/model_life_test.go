@@ -60,7 +60,11 @@ func (l *life) run(script []step) (ok bool) {
 			return false
 		}
 	}
-	if err := l.close(); err != nil {
+	err := l.close()
+	if err == nil && l.or.serial > 0 {
+		err = l.checkTidy()
+	}
+	if err != nil {
 		l.w.violation(l, err)
 		return false
 	}
@@ -144,6 +148,30 @@ func (l *life) close() error {
 	l.or.promise(true)
 	if h, m := l.d.Leaks(); h != 0 || m != 0 {
 		return fmt.Errorf("I12: %d handles and %d mappings are open after Close", h, m)
+	}
+	return nil
+}
+
+// checkTidy: a life that has written something and was closed leaves, when the journal has been opened
+// and closed once more, nothing but the chain.
+func (l *life) checkTidy() error {
+	d := l.d.Clone()
+	j, err := journal.OpenFS(d, modelDir, l.options())
+	if err != nil {
+		return fmt.Errorf("I15: open: %w", err)
+	}
+	if err := j.Close(); err != nil {
+		return err
+	}
+	files := d.Files()
+	segs := parseSegments(files)
+	if len(segs) == 0 {
+		return errors.New("there is no segment")
+	}
+	ends := chainEnds(segs, segs[len(segs)-1].ordinal)
+	if len(files) != len(ends)+1 {
+		names := slices.Sorted(maps.Keys(files))
+		return fmt.Errorf("space is not freed: %q, for a chain of %v", names, ends)
 	}
 	return nil
 }

@@ -133,8 +133,11 @@ func (w *walk) crashEverywhere(l *life, op simdisk.Op) {
 
 // crashAsBefore crashes a life only where and how the replay says.
 func (w *walk) crashAsBefore(l *life, op simdisk.Op) {
-	crash := w.replay[2*(l.depth-1)]
-	point, how, _ := strings.Cut(crash, ":")
+	k := 2 * (l.depth - 1)
+	if k >= len(w.replay) {
+		return
+	}
+	point, how, _ := strings.Cut(w.replay[k], ":")
 	if point != strconv.Itoa(l.point) {
 		return
 	}
@@ -197,7 +200,7 @@ func (w *walk) check(l *life, d *simdisk.Disk, or *oracle, op simdisk.Op, how st
 // more returns the script to go on with after a crash of a life of that depth, if any.
 func (w *walk) more(depth int) string {
 	switch {
-	case w.replay != nil && len(w.replay) > 2*depth:
+	case w.replay != nil && len(w.replay) > 2*depth-1:
 		return w.replay[2*depth-1]
 	case w.replay == nil && depth < 3 &&
 		float64(w.states[depth+1]) < laterShare[depth+1]*float64(w.states[depth]):

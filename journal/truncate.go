@@ -56,12 +56,13 @@ func (j *Journal) TruncateBack(last Seq) error {
 	})
 }
 
-// Reset drops all records; the next one gets the seq next, 1 or more. When it returns, that is
-// durable. Errors: as TruncateFront.
+// Reset drops all records; the next one gets the seq next, 1 to 2⁵⁵. When it returns, that is
+// durable. Errors: ErrOptions if next is not in that range; otherwise as TruncateFront.
 func (j *Journal) Reset(next Seq) error {
 	return j.change("reset", func() error {
-		if next == 0 {
-			return fmt.Errorf("%w: the first seq is 1", ErrOptions)
+		if next == 0 || next > segment.MaxSeq/2+1 { // half of them are left for records
+			return fmt.Errorf("%w: next seq %d is not in 1 to %d",
+				ErrOptions, next, Seq(segment.MaxSeq/2+1))
 		}
 		return j.cut(next, next, nil, segment.Link{Reason: segment.ReasonReset})
 	})
@@ -85,12 +86,19 @@ func (j *Journal) change(op string, f func() error) error {
 }
 
 // claimChange makes a change durable that has just been written as a link or a mark, and then the
-// claim that it is. If the link got lost without that claim, nobody would miss it.
+// claim that it is. If the change got lost without that claim, nobody would miss it.
 func (j *Journal) claimChange() error {
 	if err := j.syncAll(); err != nil {
 		return err
 	}
-	return j.syncMark(j.writeMark())
+	claim := j.syncer.pos
+	if err := j.writeMark(); err != nil {
+		return err
+	}
+	if err := j.syncAll(); err != nil {
+		return err
+	}
+	return j.claimOutside(claim)
 }
 
 func (j *Journal) writeMark() error {

@@ -16,7 +16,7 @@ const (
 	BadFirstLive  Label = "bad first live" // the first live seq is not in the chain
 	Empty         Label = "empty"          // no record was ever written, or none survived
 	Clean         Label = "clean"          // closed cleanly
-	Torn          Label = "torn"           // bytes behind the end that were never promised
+	Torn          Label = "torn"           // bytes behind the end that no claim covers
 	Open          Label = "open"           // not closed, but nothing behind the end
 )
 

@@ -112,7 +112,7 @@ func allowed(f *facts, label Label, action Action) error {
 	case action == Start && f.found:
 		return fmt.Errorf("forgets the journal that is there")
 	case !bad && bytesBehind != (label == Torn):
-		return fmt.Errorf("bytes that were never promised: %v", bytesBehind)
+		return fmt.Errorf("bytes that no claim covers: %v", bytesBehind)
 	case !bad && label == Clean != (f.found && f.cleanMark && !bytesBehind):
 		return fmt.Errorf("is it clean?")
 	case !bad && label == Empty != (!f.found && !bytesBehind):

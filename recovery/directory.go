@@ -160,6 +160,19 @@ func (d *directory) byOrdinal(ordinal uint64) *file {
 	return d.files[i]
 }
 
+// id returns the journal's id: that in JOURNAL, or else that of the segments; zero if nothing says it.
+func (d *directory) id() (id segment.ID) {
+	if d.journal != nil {
+		return d.journal.Journal
+	}
+	for _, f := range d.files {
+		if f.seg != nil {
+			return f.seg.Journal
+		}
+	}
+	return id
+}
+
 // highest returns the highest ordinal that a file has.
 func (d *directory) highest() uint64 {
 	if len(d.files) == 0 {

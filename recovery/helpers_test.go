@@ -1,14 +1,12 @@
 package recovery
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -99,12 +97,11 @@ func (d *dir) start() *dir {
 	return d
 }
 
-// append appends n records of about 100 bytes; no two are alike.
+// append appends n records of 96 bytes; no two are alike.
 func (d *dir) append(n int) *dir {
 	d.Helper()
 	for range n {
-		p := fmt.Sprintf("record %d, written at tick %d, %s", len(d.records)+1, d.ticks,
-			strings.Repeat("x", 64))
+		p := fmt.Sprintf("%-96s", fmt.Sprintf("record %d of tick %d", len(d.records)+1, d.ticks))
 		if !d.w.Fits(segment.FrameSize(int64(len(p))), false) {
 			d.Fatalf("segment %d is full", d.w.Segment().Ordinal)
 		}
@@ -159,6 +156,13 @@ func (d *dir) follow(old *segment.Segment) segment.Link {
 		Base: segment.Seq(len(d.records) + 1), Pred: old.Ordinal, PredSalt: old.Salt,
 		PredEnd: old.End(), Claim: d.claim, Reason: segment.ReasonRoll,
 	}
+}
+
+// at returns where the record that is the n-th in its segment starts, from 0.
+func at(n int) segment.Offset { return segment.FirstFrame + 80 + segment.Offset(n)*112 }
+
+func pos(ordinal uint64, off segment.Offset) segment.Position {
+	return segment.Position{Ordinal: ordinal, Offset: off}
 }
 
 // roll seals the segment and goes on in the next one.
@@ -459,6 +463,3 @@ func isPrefix(got, all []string, first segment.Seq) bool {
 	from := int(first - 1)
 	return from+len(got) <= len(all) && slices.Equal(got, all[from:from+len(got)])
 }
-
-// isZero reports whether all bytes are zero.
-func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

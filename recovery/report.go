@@ -14,7 +14,7 @@ import (
 type Verdict string
 
 const (
-	Intact  Verdict = "intact"  // everything promised is there; a torn tail was never promised
+	Intact  Verdict = "intact"  // everything that a claim covers is there
 	Damaged Verdict = "damaged" // only bytes that repeat others are hurt: every record is there
 	Corrupt Verdict = "corrupt" // promised data is damaged or missing
 )
@@ -26,7 +26,7 @@ const (
 	EndEmpty End = "empty" // there is no segment with a record or a link
 	EndClean End = "clean" // it was closed
 	EndOpen  End = "open"  // it is being written to, or its writer was killed; no byte is out of place
-	EndTorn  End = "torn"  // there are bytes behind the end that were never promised
+	EndTorn  End = "torn"  // there are bytes behind the end that no claim covers
 )
 
 // SegmentState says what a segment file is to the journal.
@@ -82,7 +82,9 @@ type Segment struct {
 	Note    string       `json:"note,omitempty"`
 }
 
-// Tail describes bytes behind the journal's end that were never promised.
+// Tail describes bytes behind the journal's end that no claim covers: what an append or a sync that a crash
+// interrupted has left. Damage to the last group of synced records, before a later frame has claimed
+// it, cannot be told from that.
 type Tail struct {
 	Segment uint64         `json:"segment"`
 	File    string         `json:"file"`
@@ -294,7 +296,7 @@ func durable(st *State) (segment.Seq, error) {
 
 // String says it in a sentence.
 func (t *Tail) String() string {
-	return fmt.Sprintf("torn tail: %s, offset %d, %d bytes from seq %d on, never promised (%s)",
+	return fmt.Sprintf("torn tail: %s, offset %d, %d bytes from seq %d on, above every durable claim (%s)",
 		t.File, t.Offset, t.Bytes, t.Seq, t.Why)
 }
 

@@ -206,7 +206,7 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 	at := func(off segment.Offset, seq segment.Seq, why error) *breakage {
 		return &breakage{segment.Position{Ordinal: p.ordinal, Offset: off}, s.corrupt(p, off, seq, why)}
 	}
-	p.end = l.PredEnd
+	p.end, p.index = l.PredEnd, nil
 	end := segment.Position{Ordinal: p.ordinal, Offset: l.PredEnd}
 	if !s.full && !s.claim.Less(end) {
 		return s.vouched(p, l, at)
@@ -406,7 +406,7 @@ func (s *search) readableFrom(f *file) []*file {
 		if !ok || err != nil || link.Base > l.Base {
 			break
 		}
-		p.end, p.scan = l.PredEnd, nil
+		p.end, p.scan, p.index = l.PredEnd, nil, nil
 		p.seg.AdoptUnread(link, l.PredEnd, l.Base, nil)
 		chain = append(chain, p)
 		l = link

@@ -115,15 +115,12 @@ func newState(d *directory, s *search) *State {
 		Next: 1, FirstLive: 1, dir: d, s: s,
 	}
 	st.Label, st.Action = decide(&s.facts)
-	if d.journal != nil {
-		st.ID = d.journal.Journal
-	}
+	st.ID = d.id()
 	for _, f := range slices.Backward(s.chain) {
 		if f.scan != nil {
 			f.seg.Adopt(f.scan)
 		}
 		st.Chain = append(st.Chain, f.seg)
-		st.ID = f.seg.Journal
 	}
 	if len(s.chain) > 0 {
 		f := s.chain[0]

@@ -11,6 +11,9 @@ import (
 // Seq is a record's sequence number: 1, 2, 3, … without gaps.
 type Seq uint64
 
+// MaxSeq is the largest seq that a frame can hold.
+const MaxSeq = 1<<56 - 1
+
 // Offset is a place in a segment's file, in bytes from its start.
 type Offset int64
 

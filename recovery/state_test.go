@@ -1,0 +1,511 @@
+package recovery
+
+import (
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mmjournal/segment"
+)
+
+// TestNoJournal: what is no journal is told from one that is empty, and from files of others.
+func TestNoJournal(t *testing.T) {
+	empty := &dir{TB: t, fsys: segment.NewMemFS()}
+	if _, err := Scan(empty.fsys, testDir, Options{}); !errors.Is(err, ErrNotExist) {
+		t.Errorf("an empty directory: %v", err)
+	}
+	missing := filepath.Join(t.TempDir(), "none")
+	if _, err := Scan(segment.OS, missing, Options{}); !errors.Is(err, ErrNotExist) ||
+		!errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no directory: %v", err)
+	}
+	if err := CheckNames(segment.OS, missing); err != nil {
+		t.Errorf("the names in no directory: %v", err)
+	}
+	empty.write("LOCK", []byte("42"))
+	if _, err := Scan(empty.fsys, testDir, Options{}); !errors.Is(err, ErrNotExist) {
+		t.Errorf("a lock only: %v", err)
+	}
+	empty.write("thesis.txt", []byte("hello"))
+	_, err := Scan(empty.fsys, testDir, Options{})
+	if !errors.Is(err, ErrNotJournal) || !strings.Contains(err.Error(), "thesis.txt") {
+		t.Errorf("somebody's directory: %v", err)
+	}
+}
+
+// TestNames: which names a journal's directory may have.
+func TestNames(t *testing.T) {
+	for name, ours := range map[string]bool{
+		"JOURNAL": true, "JOURNAL.tmp": true, "LOCK": true, ".hidden": true, "lost+found": true,
+		name(1): true, name(1) + ".tmp": true, name(9999999999999999): true,
+		"LOCK.tmp": false, "journal": false, "1.seg": false, name(1) + ".bak": false,
+		"0000000000000000.seg": false, "x.tmp": false, "a b": false,
+	} {
+		d := newDir(t)
+		d.start().append(1).close().done().write(name, d.read("JOURNAL"))
+		err := CheckNames(d.fsys, testDir)
+		if ours && err != nil || !ours && (!errors.Is(err, ErrNotJournal) ||
+			!strings.Contains(err.Error(), name)) {
+			t.Errorf("%q: %v", name, err)
+		}
+		st, err := Scan(d.fsys, testDir, Options{})
+		if err != nil {
+			continue // a segment's name
+		}
+		if foreign := slices.Contains(st.Foreign(), name); foreign == ours {
+			t.Errorf("%q is foreign: %v", name, foreign)
+		}
+		warned := slices.ContainsFunc(st.Report.Warnings, func(w string) bool {
+			return strings.Contains(w, name+" is not a journal's file")
+		})
+		if warned == ours {
+			t.Errorf("%q: warnings %q", name, st.Report.Warnings)
+		}
+		if temp := slices.Contains(st.Temps(), name); temp != (ours && strings.HasSuffix(name, ".tmp")) {
+			t.Errorf("%q is under preparation: %v", name, temp)
+		}
+		st.Close()
+	}
+	osDir := t.TempDir()
+	for _, sub := range []string{"lost+found", ".git"} {
+		if err := os.Mkdir(filepath.Join(osDir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := CheckNames(segment.OS, osDir); err != nil {
+		t.Error(err)
+	}
+	if err := os.Mkdir(filepath.Join(osDir, name(1)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckNames(segment.OS, osDir); !errors.Is(err, ErrNotJournal) {
+		t.Errorf("a directory with a segment's name: %v", err)
+	}
+}
+
+// TestListings: what the state says may be removed.
+func TestListings(t *testing.T) {
+	d := newDir(t)
+	d.start().append(5).roll().append(5).sync().mark().truncateBack(3, 2).append(1).close()
+	d.prepare(4)
+	d.prepare(5)
+	d.done().write(name(6)+".tmp", nil).write("JOURNAL.tmp", nil)
+	st := d.scan(Options{})
+	if got := st.Prepared(); !slices.Equal(got, []uint64{5, 4}) {
+		t.Errorf("prepared: %d", got)
+	}
+	if got := st.Dead(); !slices.Equal(got, []uint64{2}) {
+		t.Errorf("dead: %d", got)
+	}
+	if got := st.Temps(); !slices.Equal(got, []string{name(6) + ".tmp", "JOURNAL.tmp"}) {
+		t.Errorf("under preparation: %q", got)
+	}
+	if st.Highest != 5 || st.End.Ordinal != 3 || st.Claim != st.Journal.Claim {
+		t.Errorf("highest %d, end %v, claim %v", st.Highest, st.End, st.Claim)
+	}
+	if err := Remove(d.fsys, testDir, append(st.Temps(), "not there")...); err != nil {
+		t.Error(err)
+	}
+	if got := d.scan(Options{}).Temps(); len(got) != 0 {
+		t.Errorf("under preparation, after removal: %q", got)
+	}
+	broken := &watchFS{FS: d.fsys, hook: func(op, name string) error {
+		if op == "remove" {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	if err := Remove(broken, testDir, name(5)); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Remove: %v", err)
+	}
+}
+
+// TestTakeChain: segments that were taken outlive the state.
+func TestTakeChain(t *testing.T) {
+	d := newDir(t)
+	d.start().append(5).roll().append(5).close().prepare(3)
+	d.done()
+	watch := &watchFS{FS: d.fsys}
+	st, err := Scan(watch, testDir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := st.TakeChain()
+	st.Close()
+	if len(chain) != 2 || watch.maps != 2 || st.Chain != nil {
+		t.Fatalf("%d segments taken, %d mappings left", len(chain), watch.maps)
+	}
+	if p, err := chain[1].Read(10, nil); string(p) != d.records[9] || err != nil {
+		t.Errorf("%q, %v", p, err)
+	}
+	for _, s := range chain {
+		if err := s.Drop(); err != nil {
+			t.Error(err)
+		}
+	}
+	if watch.maps != 0 || watch.handles != 0 {
+		t.Errorf("%d mappings, %d handles left", watch.maps, watch.handles)
+	}
+}
+
+// TestNewer: files of newer software are refused as such, not as damage, wherever they are.
+func TestNewer(t *testing.T) {
+	newVersion := func(b []byte) {
+		binary.LittleEndian.PutUint32(b[8:], 2)
+		binary.LittleEndian.PutUint32(b[12:], segment.Checksum(b[:12]))
+	}
+	for _, c := range []struct {
+		name  string
+		build func(d *dir)
+	}{
+		{"version of JOURNAL", func(d *dir) { d.start().append(3).close().edit("JOURNAL", newVersion) }},
+		{"version of the newest segment", func(d *dir) {
+			d.start().append(3).close().done().edit(name(1), newVersion)
+		}},
+		{"version of a prepared segment", func(d *dir) {
+			d.start().append(3).close().prepare(2)
+			d.done().edit(name(2), newVersion)
+		}},
+		{"version, and everything else is damaged", func(d *dir) {
+			d.start().append(3).close().done().edit(name(1), newVersion).edit(name(1), func(b []byte) {
+				clear(b[16:])
+			})
+			d.remove("JOURNAL")
+		}},
+		{"feature", func(d *dir) {
+			d.start().append(3).close().done().edit(name(1), func(b []byte) {
+				b[64] = 1
+				binary.LittleEndian.PutUint32(b[4092:], segment.Checksum(b[:4092]))
+			})
+		}},
+		{"a frame of an unknown kind", func(d *dir) {
+			d.start().append(3).done().edit(name(1), func(b []byte) { putNewFrame(b, at(3), 4, 8) })
+		}},
+		{"a compressed record", func(d *dir) {
+			d.start().append(3).done().edit(name(1), func(b []byte) { putNewFrame(b, at(3), 4, 0x21) })
+		}},
+		{"a frame of an unknown kind in a predecessor", func(d *dir) {
+			d.start().append(3).roll().append(1).done().edit(name(1), func(b []byte) {
+				putNewFrame(b, at(1), 2, 9)
+			})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDir(t)
+			c.build(d)
+			d.done()
+			st := look(t, d, Options{})
+			if st.Label != Newer || !errors.Is(st.Err, segment.ErrVersion) ||
+				errors.Is(st.Err, segment.ErrCorrupt) {
+				t.Errorf("%s, %v", st.Label, st.Err)
+			}
+			if len(st.Chain) != 0 && st.Label == Newer {
+				t.Errorf("%d segments are shown", len(st.Chain))
+			}
+		})
+	}
+}
+
+// putNewFrame writes a frame of a kind that version 1 does not have, with the right checksum.
+func putNewFrame(b []byte, off segment.Offset, seq uint64, kind byte) {
+	le := binary.LittleEndian
+	f := b[off:]
+	clear(f[:24])
+	le.PutUint64(f[8:], seq<<8|uint64(kind))
+	sum := le.AppendUint64(nil, le.Uint64(b[40:])^(uint64(off)<<29|16))
+	le.PutUint32(f, 16)
+	le.PutUint32(f[4:], segment.Checksum(append(sum, f[8:16]...)))
+}
+
+// TestForeign: segments of another journal are refused, and left alone.
+func TestForeign(t *testing.T) {
+	other := newDir(t)
+	other.file.Journal[15] = 7
+	other.start().append(2).close().done()
+	for _, c := range []struct {
+		name  string
+		build func(d *dir)
+		at    uint64
+	}{
+		{"above", func(d *dir) {
+			o := newDir(t)
+			o.file.Journal[15] = 7
+			o.prepare(2)
+			o.done()
+			d.start().append(3).close().done().write(name(2), o.read(name(2)))
+		}, 2},
+		{"in place of the only one", func(d *dir) {
+			d.start().append(3).close().done().write(name(1), other.read(name(1)))
+		}, 1},
+		{"another JOURNAL", func(d *dir) {
+			d.start().append(3).close().done().write("JOURNAL", other.read("JOURNAL"))
+		}, 1},
+		{"without a JOURNAL", func(d *dir) {
+			d.start().append(3).roll().append(1).close().done()
+			d.write(name(1), other.read(name(1))).remove("JOURNAL")
+		}, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDir(t)
+			c.build(d)
+			d.done()
+			st := look(t, d, Options{})
+			var ce *segment.CorruptError
+			if st.Label != Foreign || !errors.As(st.Err, &ce) || !errors.Is(st.Err, segment.ErrForeign) ||
+				ce.Segment != c.at {
+				t.Errorf("%s, %v", st.Label, st.Err)
+			}
+		})
+	}
+}
+
+// TestIOErrors: any operation that fails makes Scan fail with that error; it is never taken for
+// damage, and leaves nothing open.
+func TestIOErrors(t *testing.T) {
+	d := newDir(t)
+	d.start().append(5).roll().append(5).sync().mark().truncateBack(3, 2).append(1).close().prepare(4)
+	d.done()
+	for _, o := range []Options{{}, {Full: true}, {Live: true}} {
+		failed := map[string]int{}
+		for k := 0; ; k++ {
+			n, op := 0, ""
+			watch := &watchFS{FS: d.fsys}
+			watch.hook = func(what, name string) error {
+				if n++; n <= k {
+					return nil
+				}
+				if op == "" {
+					op = what
+				}
+				return &fs.PathError{Op: what, Path: name, Err: syscall.EIO}
+			}
+			st, err := Scan(watch, testDir, o)
+			if op == "" {
+				if err != nil || st.Label != Clean {
+					t.Fatal(err)
+				}
+				st.Close()
+				break
+			}
+			failed[op]++
+			if op == "close" && err == nil {
+				st.Close() // of a file that was read
+			} else if st != nil || !errors.Is(err, syscall.EIO) || errors.Is(err, segment.ErrCorrupt) {
+				t.Errorf("%s failed: state %v, error %v", op, st, err)
+			}
+			if watch.handles != 0 || watch.maps != 0 {
+				t.Errorf("%s failed: %d handles, %d mappings left", op, watch.handles, watch.maps)
+			}
+		}
+		for _, op := range []string{"readdir", "open", "size", "read", "map"} {
+			if failed[op] == 0 {
+				t.Errorf("%+v: %s never failed", o, op)
+			}
+		}
+	}
+	watch := &watchFS{FS: d.fsys, hook: func(string, string) error { return syscall.EACCES }}
+	if err := CheckNames(watch, testDir); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("CheckNames: %v", err)
+	}
+}
+
+// TestFault: a file that is cut while it is scanned is an error, not damage.
+func TestFault(t *testing.T) {
+	osDir := t.TempDir()
+	d := newDir(t)
+	d.start().append(30).close().done()
+	for file, content := range d.content() {
+		if err := os.WriteFile(filepath.Join(osDir, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	watch := &watchFS{FS: segment.OS, hook: func(op, name string) error {
+		if op == "close" && name == segment.FileName(1) {
+			return os.Truncate(filepath.Join(osDir, name), 4096)
+		}
+		return nil
+	}}
+	_, err := Scan(watch, osDir, Options{})
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if os.Getpagesize() > 4096 {
+		t.Skip("the file's end is not at a page's end")
+	}
+	if !errors.Is(err, segment.ErrFault) || errors.Is(err, segment.ErrCorrupt) {
+		t.Errorf("error %v, want ErrFault", err)
+	}
+	if watch.handles != 0 || watch.maps != 0 {
+		t.Errorf("%d handles, %d mappings left", watch.handles, watch.maps)
+	}
+}
+
+// TestLive: with a writer at work a listing may hold moments that do not fit together. What speaks
+// against the journal must show twice; what does not is believed at once.
+func TestLive(t *testing.T) {
+	d := newDir(t)
+	d.start().append(5).sync().roll().append(5).sync().mark().roll().append(1).done()
+	for _, c := range []struct {
+		name   string
+		wrong  []uint64 // the segment that is missing from each listing; 0: none
+		live   bool
+		looks  int
+		refuse bool
+	}{
+		{"nothing wrong", nil, true, 1, false},
+		{"wrong once", []uint64{1}, true, 2, false},
+		{"wrong once, not live", []uint64{1}, false, 1, true},
+		{"wrong twice, in different places", []uint64{1, 2}, true, 3, false},
+		{"wrong five times, in different places", []uint64{1, 2, 1, 2, 1}, true, 6, false},
+		{"wrong twice, in the same place", []uint64{2, 2}, true, 2, true},
+		{"wrong in different places, then in the same", []uint64{1, 2, 2}, true, 3, true},
+		{"damaged for ever", slices.Repeat([]uint64{1}, 100), true, 2, true},
+		{"never twice the same", slices.Repeat([]uint64{1, 2}, 100), true, 1 + looks, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := 0
+			watch := &watchFS{FS: d.fsys}
+			watch.listing = func(list []fs.DirEntry) []fs.DirEntry {
+				n++
+				if n > len(c.wrong) {
+					return list
+				}
+				return slices.DeleteFunc(list, func(e fs.DirEntry) bool {
+					return e.Name() == name(c.wrong[n-1])
+				})
+			}
+			st, err := Scan(watch, testDir, Options{Live: c.live})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n != c.looks || (st.Err != nil) != c.refuse {
+				t.Errorf("%d looks, %v; want %d, refused: %v", n, st.Err, c.looks, c.refuse)
+			}
+			st.Close()
+			if watch.handles != 0 || watch.maps != 0 {
+				t.Errorf("%d handles, %d mappings left", watch.handles, watch.maps)
+			}
+		})
+	}
+	t.Run("a segment that is removed between listing and opening", func(t *testing.T) {
+		gone := true
+		watch := &watchFS{FS: d.fsys}
+		watch.hook = func(op, what string) error {
+			if op == "open" && what == name(1) && gone {
+				gone = false
+				return &fs.PathError{Op: op, Path: what, Err: fs.ErrNotExist}
+			}
+			return nil
+		}
+		st, err := Scan(watch, testDir, Options{Live: true})
+		if err != nil || st.Err != nil || st.Next != 12 {
+			t.Fatalf("%v, %+v", err, st)
+		}
+		st.Close()
+	})
+}
+
+// TestSettle: what is shown is made durable, oldest segment first: pages are dirtied again, then
+// synced, and the directory at the end. What a claim covers is left alone.
+func TestSettle(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		build func(d *dir)
+		want  []string
+	}{
+		{"one segment", func(d *dir) { d.start().append(3) },
+			[]string{"dirty 1", "datasync 1", "syncdir"}},
+		{"three segments, nothing claimed", func(d *dir) { d.start().append(3).roll().append(3).roll() },
+			[]string{"dirty 1", "datasync 1", "dirty 2", "datasync 2", "dirty 3", "datasync 3", "syncdir"}},
+		{"the first two are claimed, the second in part", func(d *dir) {
+			d.start().append(3).roll().append(3).sync().append(1).roll().append(1)
+		}, []string{"dirty 2", "datasync 2", "dirty 3", "datasync 3", "syncdir"}},
+		{"a seal without a successor in use", func(d *dir) { d.start().append(3).seal() },
+			[]string{"dirty 1", "datasync 1", "syncdir"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDir(t)
+			c.build(d)
+			d.done()
+			before := d.content()
+			var ops []string
+			watch := &watchFS{FS: d.fsys}
+			st, err := Scan(watch, testDir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			watch.hook = func(op, what string) error {
+				switch op {
+				case "dirty", "datasync", "write":
+					ops = append(ops, op+" "+strings.TrimLeft(strings.TrimSuffix(what, ".seg"), "0"))
+				case "syncdir":
+					ops = append(ops, op)
+				}
+				return nil
+			}
+			if err := st.Settle(); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(ops, c.want) {
+				t.Errorf("did %q, want %q", ops, c.want)
+			}
+			if !reflect.DeepEqual(d.content(), before) {
+				t.Error("settling has changed the directory")
+			}
+			for _, fail := range []string{"open for writing", "map", "datasync", "syncdir"} {
+				watch.hook = func(op, _ string) error {
+					if op == fail {
+						return syscall.EIO
+					}
+					return nil
+				}
+				if err := st.Settle(); !errors.Is(err, syscall.EIO) {
+					t.Errorf("%s failed: %v", fail, err)
+				}
+			}
+			watch.hook = nil
+			st.Close()
+			if watch.handles != 0 || watch.maps != 0 {
+				t.Errorf("%d handles, %d mappings left", watch.handles, watch.maps)
+			}
+		})
+	}
+}
+
+// TestHostileChain: two chains cross in a segment whose index is damaged. It once was a nil
+// pointer.
+func TestHostileChain(t *testing.T) {
+	d := newDir(t)
+	d.start().append(3).roll().append(3).roll().append(3)
+	second, third := d.open[1], d.open[2]
+	d.claim = d.w.Position()
+	l := d.follow(third)
+	l.Claim = segment.Position{}
+	d.link(4, l) // behind 3, which is damaged below
+	d.claim = pos(3, third.End())
+	d.mark()
+	l = d.follow(second)
+	l.Base, l.Claim = 7, segment.Position{}
+	d.link(5, l) // behind 2, beside 3; 1 is missing
+	d.done()
+	d.flip(2, at(3)+80).flip(3, at(1)+30).remove(name(1))
+	d.file.Claim, d.file.Newest = segment.Position{}, 0
+	d.writeJournal()
+	d.records = nil
+	st, err := Scan(d.fsys, testDir, Options{Full: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	if st.Label != BrokenChain {
+		t.Errorf("%s, %v", st.Label, st.Err)
+	}
+}
