@@ -26,11 +26,14 @@ type file struct {
 	seg     *segment.Segment // nil if the identity is bad
 	bad     error            // why it is bad
 
-	scan  *segment.Scan // nil if the frames were not read
-	end   segment.Offset
-	state SegmentState
-	why   string // for a person, in the report
-	index error  // what is wrong with the sparse index
+	scan *segment.Scan // nil if the frames were not read
+	// linked is the scan up to linkedEnd, where a link says that the segment ends.
+	linked    *segment.Scan
+	linkedEnd segment.Offset
+	end       segment.Offset
+	state     SegmentState
+	why       string // for a person, in the report
+	index     error  // what is wrong with the sparse index
 }
 
 // directory is what a journal's directory lists.
@@ -160,7 +163,8 @@ func (d *directory) byOrdinal(ordinal uint64) *file {
 	return d.files[i]
 }
 
-// id returns the journal's id: that in JOURNAL, or else that of the segments; zero if nothing says it.
+// id returns the journal's id: that in JOURNAL, or else that of the segments; zero if nothing says
+// it.
 func (d *directory) id() (id segment.ID) {
 	if d.journal != nil {
 		return d.journal.Journal

@@ -33,7 +33,7 @@ type dir struct {
 
 // newDir returns a directory in which a journal was created and nothing appended.
 func newDir(tb testing.TB) *dir {
-	d := &dir{TB: tb, fsys: segment.NewMemFS(), firstLive: 1, salt: 0x5a5a_0000_1111_2200}
+	d := &dir{TB: tb, fsys: segment.NewHeapFS(), firstLive: 1, salt: 0x5a5a_0000_1111_2200}
 	copy(d.file.Journal[:], "recovery\x4atest")
 	d.file.Created = d.now()
 	d.writeJournal()

@@ -42,18 +42,6 @@ var reports = []struct {
 		d.start().append(5).roll().append(1).close().done()
 		d.flip(1, at(5)+80).remove("JOURNAL").write("notes.txt", nil)
 	}},
-	{"corrupt", true, func(d *dir) {
-		d.start().append(5).roll().append(5).sync().mark().roll().append(1).close().done()
-		d.flip(2, at(3)+40)
-	}},
-	{"lost-newest", false, func(d *dir) {
-		d.start().append(5).sync().mark().truncateBack(2, 3).done().remove(name(2))
-	}},
-	{"foreign", false, func(d *dir) {
-		d.start().append(2).close().done()
-		d.file.Journal[0] ^= 1
-		d.writeJournal()
-	}},
 }
 
 // TestReports holds texts and JSON of reports against testdata.
@@ -99,6 +87,55 @@ func checkText(t *testing.T, path, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+	}
+}
+
+// TestRefusedReports: what a report says of damage, to people and to programs.
+func TestRefusedReports(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		full  bool
+		build func(d *dir)
+		text  string
+		json  string
+	}{
+		{"corrupt", true, func(d *dir) {
+			d.start().append(5).roll().append(5).sync().mark().roll().append(1).close().done()
+			d.flip(2, at(3)+40)
+		},
+			"0000000000000002.seg, offset 4512: bad checksum; from seq 9 on; " +
+				"it had been acknowledged as durable",
+			`{"segment":2,"file":"0000000000000002.seg","offset":4512,"seq":9,"why":"bad checksum",` +
+				`"acknowledged":true,"redundant":false}`},
+		{"lost newest", false, func(d *dir) {
+			d.start().append(5).sync().mark().truncateBack(2, 3).done().remove(name(2))
+		},
+			"0000000000000002.seg, offset 0: segment is missing; from seq 6 on; " +
+				"it had been acknowledged as durable",
+			`{"segment":2,"file":"0000000000000002.seg","offset":0,"seq":6,"why":"segment is missing",` +
+				`"acknowledged":true,"redundant":false}`},
+		{"gap", false, func(d *dir) { d.start().append(1).close().prepare(3) },
+			"0000000000000002.seg, offset 0: segment is missing; from seq 2 on",
+			`{"segment":2,"file":"0000000000000002.seg","offset":0,"seq":2,"why":"segment is missing",` +
+				`"acknowledged":false,"redundant":false}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDir(t)
+			c.build(d)
+			d.done()
+			r := d.scan(Options{Full: c.full}).Report
+			if r.Verdict != Corrupt || len(r.Damage) != 1 || r.Tail != nil {
+				t.Fatalf("%s, damage %v, tail %v", r.Verdict, r.Damage, r.Tail)
+			}
+			if !strings.HasPrefix(r.String(), testDir+": corrupt (") ||
+				!strings.Contains(r.String(), "\ndamage: "+c.text+"\n") {
+				t.Errorf("text\n%s\nwant in it\n%s", r, c.text)
+			}
+			b, err := json.Marshal(r.Damage[0])
+			if err != nil || string(b) != c.json {
+				t.Errorf("JSON %s, %v\nwant %s", b, err, c.json)
+			}
+		})
 	}
 }
 

@@ -212,7 +212,7 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 		return s.vouched(p, l, at)
 	}
 	var err error
-	if p.scan, err = p.seg.Scan(l.PredEnd); err != nil {
+	if p.scan, err = p.scanTo(l.PredEnd); err != nil {
 		return segment.Link{}, nil, err
 	}
 	if err := s.learn(p); err != nil || s.refused() {
@@ -227,18 +227,28 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 	p.state = Sealed
 	if p.scan.Seal == nil {
 		p.state = Linked
-	} else if p.index, err = indexError(p.seg.CheckIndex(p.scan)); err != nil {
-		return segment.Link{}, nil, err
 	}
 	return p.scan.Link, nil, nil
 }
 
-// indexError sorts what CheckIndex returned into damage and failure.
-func indexError(err error) (damage, failure error) {
-	if err == nil || errors.Is(err, segment.ErrIndex) {
-		return err, nil
+// scanTo reads the frames up to the end that a link names, and checks the index behind a seal there. It
+// reads them once, however many candidates come by.
+func (f *file) scanTo(end segment.Offset) (*segment.Scan, error) {
+	if f.linked != nil && f.linkedEnd == end {
+		return f.linked, nil
 	}
-	return nil, err
+	sc, err := f.seg.Scan(end)
+	if err != nil {
+		return nil, err
+	}
+	if sc.Seal != nil && sc.Stop == nil {
+		f.index = f.seg.CheckIndex(sc)
+		if f.index != nil && !errors.Is(f.index, segment.ErrIndex) {
+			return nil, f.index
+		}
+	}
+	f.linked, f.linkedEnd = sc, end
+	return sc, nil
 }
 
 // vouched reads only the link and the seal of a segment that a claim covers wholly.

@@ -17,7 +17,7 @@ import (
 
 // TestNoJournal: what is no journal is told from one that is empty, and from files of others.
 func TestNoJournal(t *testing.T) {
-	empty := &dir{TB: t, fsys: segment.NewMemFS()}
+	empty := &dir{TB: t, fsys: segment.NewHeapFS()}
 	if _, err := Scan(empty.fsys, testDir, Options{}); !errors.Is(err, ErrNotExist) {
 		t.Errorf("an empty directory: %v", err)
 	}

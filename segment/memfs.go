@@ -15,7 +15,8 @@ import (
 // and its last mapping are gone.
 func NewMemFS() FS { return &memFS{alloc: mapAnonymous, files: map[string]*memFile{}} }
 
-// NewHeapFS is as NewMemFS, but on the Go heap: the race detector sees nothing that lies outside it.
+// NewHeapFS is as NewMemFS, but on the Go heap: the race detector sees nothing that lies outside
+// it.
 func NewHeapFS() FS { return &memFS{alloc: mapHeap, files: map[string]*memFile{}} }
 
 // mapHeap allocates 16 bytes or more: only then are they 8-aligned in any case.

@@ -165,7 +165,7 @@ func (d *Disk) Edit(path string, edit func(b []byte)) bool {
 	f := dir.names[name]
 	edit(f.bytes())
 	d.recordLocked(f)
-	f.settle()
+	f.settle(f.now())
 	d.gen++
 	return true
 }

@@ -34,10 +34,11 @@ type file struct {
 	versions [][]*sector
 	// stuck sectors were not written by a sync that failed: the kernel has forgotten that they are
 	// dirty, and will not write them before their page is stored to again.
-	stuck []bool
-	sizes []int64 // as versions
-	cache []byte  // the page cache, whole sectors; nil: equal to the newest versions
-	maps  int     // live mappings of cache
+	stuck    []bool
+	sizes    []int64 // as versions
+	oldSizes int     // how many there were before sizes[0]
+	cache    []byte  // the page cache, whole sectors; nil: equal to the newest versions
+	maps     int     // live mappings of cache
 }
 
 func (f *file) size() int64 { return f.sizes[len(f.sizes)-1] }
@@ -55,17 +56,37 @@ func (f *file) bytes() []byte {
 	return f.cache[:f.size()]
 }
 
-// settle makes the newest versions the durable ones, but for stuck sectors. It reports whether that
-// changed anything.
-func (f *file) settle() (changed bool) {
+// moment remembers what was the newest then.
+type moment struct {
+	versions []*sector
+	sizes    int // counted from the file's creation
+}
+
+func (f *file) now() moment {
+	m := moment{make([]*sector, len(f.versions)), f.oldSizes + len(f.sizes)}
 	for i, v := range f.versions {
-		if len(v) > 1 && !f.stuck[i] {
-			f.versions[i] = v[len(v)-1:]
+		m.versions[i] = v[len(v)-1]
+	}
+	return m
+}
+
+// newest reports whether sector i has not changed since m.
+func (f *file) newest(m moment, i int) bool {
+	return i < len(m.versions) && f.versions[i][len(f.versions[i])-1] == m.versions[i]
+}
+
+// settle makes what was the newest at m durable, but for stuck sectors. It reports whether that changed
+// anything.
+func (f *file) settle(m moment) (changed bool) {
+	for i, s := range m.versions[:min(len(m.versions), len(f.versions))] {
+		if k := slices.Index(f.versions[i], s); k > 0 && !f.stuck[i] {
+			f.versions[i] = f.versions[i][k:]
 			changed = true
 		}
 	}
-	if len(f.sizes) > 1 {
-		f.sizes = f.sizes[len(f.sizes)-1:]
+	if k := m.sizes - f.oldSizes - 1; k > 0 {
+		f.sizes = f.sizes[k:]
+		f.oldSizes += k
 		changed = true
 	}
 	return changed
@@ -281,22 +302,25 @@ func (h *handle) Sync() error { return h.sync(OpSync) }
 // Datasync implements [segment.File].
 func (h *handle) Datasync() error { return h.sync(OpDatasync) }
 
-// sync makes the file durable. Failing, it does what a kernel does: it forgets what was dirty, so that
-// a second sync returns nil although the bytes are lost.
+// sync makes durable what was there when it was called: stores during the call, which OnOp may do, need
+// another one. Failing, it does what a kernel does: it forgets what was dirty, so that a second sync
+// returns nil although the bytes are lost.
 func (h *handle) sync(kind OpKind) error {
+	h.d.mu.Lock()
+	h.d.recordLocked(h.f)
+	called := h.f.now()
+	h.d.mu.Unlock()
 	err := h.begin(kind, false)
 	if err != nil {
 		h.d.mu.Lock()
 		defer h.d.mu.Unlock()
-		h.d.recordLocked(h.f)
 		for i, v := range h.f.versions {
-			h.f.stuck[i] = len(v) > 1
+			h.f.stuck[i] = len(v) > 1 && (h.f.stuck[i] || h.f.newest(called, i))
 		}
 		return err
 	}
 	defer h.d.mu.Unlock()
-	h.d.recordLocked(h.f)
-	if !h.d.opts.IgnoreSync && h.f.settle() {
+	if !h.d.opts.IgnoreSync && h.f.settle(called) {
 		h.d.gen++
 	}
 	return nil
@@ -343,15 +367,17 @@ func (d *Disk) stored(f *file) {
 	}
 }
 
-// Close implements [segment.File].
+// Close implements [segment.File]. The descriptor is gone even if it fails.
 func (h *handle) Close() error {
-	if err := h.begin(OpClose, false); err != nil {
-		return err
-	}
+	err := h.d.hook(OpClose, h.f.path)
+	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
+	if h.closed {
+		return h.fail(OpClose, fs.ErrClosed)
+	}
 	h.closed = true
 	h.d.handles--
-	return nil
+	return err
 }
 
 // mix is a step of a pseudo-random sequence (SplitMix64).

@@ -223,6 +223,18 @@ func TestFailedSyncForgets(t *testing.T) {
 	}
 }
 
+func TestSyncCoversWhatWasThereWhenItWasCalled(t *testing.T) {
+	d := newDisk(t, simdisk.Options{})
+	f, m := mapped(t, d, 2)
+	copy(m.Bytes(), fill(512, 'b'))
+	d.OnOp = func(op simdisk.Op) error {
+		copy(m.Bytes(), fill(1024, 'c'))
+		return nil
+	}
+	must(t, f.Datasync())
+	want(t, d, "d/m:ba ", "d/m:ca ", "d/m:bc ", "d/m:cc ")
+}
+
 func TestLies(t *testing.T) {
 	d := newDisk(t, simdisk.Options{IgnoreSync: true})
 	f := create(t, d, "d/a", nil, true, true)

@@ -1,0 +1,73 @@
+# Every target gets what it needs through the go command; only `race` wants a C compiler and `reader`
+# wants Python 3. `make ci` is what a submission has to pass.
+
+GO     ?= go
+PYTHON ?= python3
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# Systems that the project must build for, beside the machine's own: with its tests, and without.
+PLATFORMS := linux/arm64 linux/386 linux/s390x darwin/arm64 freebsd/amd64
+BUILDS    := openbsd/amd64 windows/amd64
+
+FUZZTIME  ?= 20 # seconds for each target
+FUZZTOTAL ?= 0  # seconds for all of them, 0: no limit
+TESTFLAGS ?=
+RACEFLAGS ?=
+
+.PHONY: test race lint fmt fuzz cover golden demo reader ci vet vet-all tidy help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: ## all tests: Go's (examples and fuzz seeds included) and the Python reader's
+	$(GO) test $(TESTFLAGS) ./...
+	@$(MAKE) --no-print-directory reader
+
+# The walks through crash states and flipped bits are long and have one goroutine: a taste of them is
+# enough for checkptr.
+race: ## the Go tests under the race detector and checkptr, the long walks shortened
+	CGO_ENABLED=1 MMJOURNAL_MODEL_STATES=2000 \
+		$(GO) test -race -short -skip '^TestEveryBit$$' $(RACEFLAGS) ./...
+
+reader: ## tests of the independent reader, docs/reader
+	$(PYTHON) docs/reader/test_reader.py
+
+demo: ## write, kill, recover, resume, verify: the whole story
+	$(GO) run ./cmd/journaltool demo
+
+fuzz: ## every fuzz target for FUZZTIME seconds
+	GO="$(GO)" bash .ci/fuzz $(FUZZTIME) $(FUZZTOTAL)
+
+cover: ## coverage over all packages, as cover.html
+	$(GO) test -coverprofile=cover.out -coverpkg=./... ./...
+	$(GO) tool cover -html=cover.out -o cover.html
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+golden: ## rewrite the golden files of all tests that have -update; read the diff!
+	@for dir in $$(grep -rlE 'flag\.Bool\("update"' --include='*_test.go' . | xargs -r -n 1 dirname | sort -u); do \
+		echo "$(GO) test $$dir -update"; $(GO) test "$$dir" -update || exit 1; done
+
+fmt: ## fail where gofmt would change a file
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt -w these:"; echo "$$out"; exit 1; fi
+
+tidy: ## fail where go.mod or go.sum is not what go mod tidy writes
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+vet: ## go vet for this machine's system
+	$(GO) vet ./...
+
+vet-all: vet ## build and vet for the other systems and processors too
+	@failed=0; for p in $(PLATFORMS) $(BUILDS); do \
+		echo "$$p"; \
+		export CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/}; \
+		$(GO) build ./... || failed=1; \
+		case " $(PLATFORMS) " in *" $$p "*) $(GO) vet ./... || failed=1;; esac; \
+	done; exit $$failed
+
+lint: ## golangci-lint, at the pinned version
+	$(GO) run $(GOLANGCI) run ./...
+
+ci: ## everything that a submission has to pass
+	bash .ci/run

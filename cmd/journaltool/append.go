@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mmjournal/journal"
+)
+
+// appendFlags are the flags of journaltool append.
+type appendFlags struct {
+	lines, whole, framed bool
+	durability           string
+	segmentSize          string
+	progress             bool
+}
+
+func (a *app) appendCommand() *cobra.Command {
+	var f appendFlags
+	cmd := &cobra.Command{
+		Use:   "append DIR",
+		Short: "Append records from standard input",
+		Long: `Append records from standard input to the journal in DIR, which is created if need be.
+
+--lines, the default: each line is a record, stored without its newline; a last line needs none.
+--whole: all of the input is one record, which may be empty.
+--framed: a length of 4 bytes, little-endian, and as many bytes; repeated.
+
+The last line of the output says "appended COUNT first F last L": these records are durable. It also
+comes after an error in the input, for what precedes it, and after SIGINT or SIGTERM: an item that
+was not read whole is not appended then. If nothing was appended, F is the next seq and L is F-1.
+
+--durability says when a record is acknowledged: "synced" when it is durable, one sync each;
+"published" when readers see it, with one sync at the end; "interval=100ms" as published, with a
+sync that often. --progress prints "durable N" whenever N became the last durable record: with synced
+for each one, otherwise about every 65536 records and every 100 ms.
+
+-o json prints {"count":COUNT,"first":F,"last":L}; with --progress, lines {"durable":N} come before.`,
+		Example: `  journaltool append --progress ./log < /var/log/syslog
+  journaltool cat --format framed ./old | journaltool append --framed --segment-size 1GiB ./new`,
+		Args: oneDir,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.append(cmd.Context(), args[0], &f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.lines, "lines", false, "a record per line (default)")
+	flags.BoolVar(&f.whole, "whole", false, "one record: all of the input")
+	flags.BoolVar(&f.framed, "framed", false, "u32 little-endian length and bytes, repeated")
+	flags.StringVar(&f.durability, "durability", "published",
+		"synced, published or interval=DURATION")
+	flags.StringVar(&f.segmentSize, "segment-size", "",
+		"of new segments, in bytes or with K, M, G, KiB, MiB, GiB, all powers of 1024 (default 64MiB)")
+	flags.BoolVar(&f.progress, "progress", false, "print what has become durable, as it happens")
+	return cmd
+}
+
+// options returns what the flags say; errors are those of usage.
+func (f *appendFlags) options() (*journal.Options, error) {
+	modes := 0
+	for _, on := range []bool{f.lines, f.whole, f.framed} {
+		if on {
+			modes++
+		}
+	}
+	if modes > 1 {
+		return nil, usagef("only one of --lines, --whole and --framed")
+	}
+	o := &journal.Options{}
+	var err error
+	if o.Durability, o.SyncInterval, err = parseDurability(f.durability); err != nil {
+		return nil, usageError{err}
+	}
+	if f.segmentSize != "" {
+		if o.SegmentSize, err = parseSize(f.segmentSize); err != nil {
+			return nil, usagef("--segment-size %s: %w", f.segmentSize, err)
+		}
+	}
+	return o, nil
+}
+
+func parseDurability(s string) (journal.Durability, time.Duration, error) {
+	name, interval, has := strings.Cut(s, "=")
+	switch {
+	case name == "synced" && !has:
+		return journal.Synced, 0, nil
+	case name == "published" && !has:
+		return journal.Published, 0, nil
+	case name == "interval" && !has:
+		return journal.Interval, journal.DefaultSyncInterval, nil
+	case name == "interval":
+		d, err := time.ParseDuration(interval)
+		if err == nil && d > 0 {
+			return journal.Interval, d, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("--durability %s: synced, published or interval=100ms", s)
+}
+
+var sizeUnits = []struct {
+	suffix string
+	shift  int
+}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"K", 10}, {"M", 20}, {"G", 30}}
+
+// parseSize reads a size of 1 byte or more, such as 65536, 64K or 1MiB.
+func parseSize(s string) (int64, error) {
+	digits, shift := s, 0
+	for _, u := range sizeUnits {
+		if d, ok := strings.CutSuffix(s, u.suffix); ok {
+			digits, shift = d, u.shift
+			break
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil || n == 0 || n<<shift>>shift != n || int64(n<<shift) <= 0 {
+		return 0, errors.New("a size is a number with K, M, G, KiB, MiB, GiB or nothing behind it")
+	}
+	return int64(n << shift), nil
+}
+
+// open opens a journal for writing, and warns of what it found.
+func (a *app) open(dir string, o *journal.Options) (*journal.Journal, error) {
+	j, err := journal.Open(dir, o)
+	if errors.Is(err, journal.ErrOptions) {
+		return nil, usageError{err}
+	}
+	if err == nil {
+		a.warnOf(j.Report())
+	}
+	return j, err
+}
+
+// appender is one run of journaltool append.
+type appender struct {
+	app   *app
+	j     *journal.Journal
+	limit int64     // of a record's size
+	size  int64     // of new segments
+	shown *progress // nil without --progress
+}
+
+func (a *app) append(ctx context.Context, dir string, f *appendFlags) error {
+	o, err := f.options()
+	if err != nil {
+		return err
+	}
+	j, err := a.open(dir, o)
+	if err != nil {
+		return err
+	}
+	p := &appender{app: a, j: j, size: o.SegmentSize}
+	if p.size == 0 {
+		p.size = journal.DefaultSegmentSize
+	}
+	p.limit = journal.MaxRecord(p.size)
+	if f.progress {
+		p.shown = a.newProgress(j, o.Durability)
+	}
+	first := j.Last() + 1
+	err = p.read(ctx, f)
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		a.warn("interrupted: the input was not read to its end")
+		err = nil
+	}
+	if errors.Is(err, journal.ErrFailed) {
+		err = nil // finish says the same
+	}
+	return errors.Join(err, p.finish(first))
+}
+
+func (p *appender) read(ctx context.Context, f *appendFlags) error {
+	r := bufio.NewReaderSize(newInput(ctx, p.app.stdin), inputSize)
+	switch {
+	case f.whole:
+		return p.whole(r)
+	case f.framed:
+		return p.framed(ctx, r)
+	}
+	return p.lines(ctx, r)
+}
+
+// add appends a record.
+func (p *appender) add(payload []byte) error {
+	seq, err := p.j.Append(payload)
+	if err != nil || p.shown == nil {
+		return err
+	}
+	return p.shown.appended(seq)
+}
+
+// finish makes everything durable, closes the journal, and says what was appended.
+func (p *appender) finish(first journal.Seq) error {
+	err := p.j.Sync(context.Background())
+	if p.shown != nil {
+		p.shown.stop()
+	}
+	last := p.j.Last()
+	if closed := p.j.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return fmt.Errorf("%w (records up to %d are durable)", err, p.j.Durable())
+	}
+	var out error
+	if p.shown != nil {
+		out = p.shown.failed
+	}
+	if out == nil {
+		out = p.app.printAppended(uint64(last+1-first), first, last)
+	}
+	return unlessClosed(out)
+}
+
+func (a *app) printAppended(count uint64, first, last journal.Seq) error {
+	if a.json() {
+		return json.NewEncoder(a.stdout).Encode(struct {
+			Count uint64      `json:"count"`
+			First journal.Seq `json:"first"`
+			Last  journal.Seq `json:"last"`
+		}{count, first, last})
+	}
+	_, err := fmt.Fprintf(a.stdout, "appended %d first %d last %d\n", count, first, last)
+	return err
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mmjournal/journal"
+	"mmjournal/recovery"
+)
+
+const inspectNote = "\n\nIt takes no lock, works beside a live writer and writes nothing."
+
+func (a *app) infoCommand() *cobra.Command {
+	return a.viewCommand(&cobra.Command{
+		Use:   "info DIR",
+		Short: "Say what a journal is and how it is",
+		Long: "Say what the journal in DIR is and how it is: a quick check, which trusts what is known\n" +
+			"to be durable; see verify." + inspectNote,
+		Example: "  journaltool info ./log\n  journaltool info -o json ./log | jq .last",
+	}, false, a.printInfo)
+}
+
+func (a *app) segmentsCommand() *cobra.Command {
+	return a.viewCommand(&cobra.Command{
+		Use:   "segments DIR",
+		Short: "List segment files",
+		Long: "List the segment files of the journal in DIR, after the same quick check as info.\n\n" +
+			"active: the newest; sealed: full; cut: ended by the link of its successor; prepared: not\n" +
+			"used yet; dead: dropped; torn: above the newest, never durable; bad: damaged." + inspectNote,
+		Example: "  journaltool segments ./log",
+	}, false, a.printSegments)
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	return a.viewCommand(&cobra.Command{
+		Use:   "verify DIR",
+		Short: "Read and check every byte",
+		Long: "Read and check every byte of the journal in DIR. A torn tail, which no claim says to\n" +
+			"be durable, is a warning and the journal intact. If only bytes are damaged that repeat\n" +
+			"others, every record is there, and the exit code is 1 all the same." + inspectNote,
+		Example: "  journaltool verify ./log || echo damaged",
+	}, true, a.printVerify)
+}
+
+// viewCommand completes a command that prints a view of what recovery.Inspect says.
+func (a *app) viewCommand(
+	cmd *cobra.Command, full bool, view func(*recovery.Report) error,
+) *cobra.Command {
+	cmd.Args = oneDir
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := inspect(cmd.Context(), args[0], full)
+		if err != nil {
+			return err
+		}
+		if err := unlessClosed(view(r)); err != nil {
+			return err
+		}
+		for _, w := range r.Warnings {
+			a.warn("%s", w)
+		}
+		return verdict(r)
+	}
+	return cmd
+}
+
+// inspect is recovery.Inspect, and ends with ctx.
+func inspect(ctx context.Context, dir string, full bool) (*recovery.Report, error) {
+	type outcome struct {
+		r   *recovery.Report
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		r, err := recovery.Inspect(dir, full)
+		done <- outcome{r, err}
+	}()
+	select {
+	case o := <-done:
+		return o.r, o.err
+	case <-ctx.Done():
+		return nil, errors.New("interrupted")
+	}
+}
+
+// verdict returns nil for an intact journal, and otherwise an error that matches ErrCorrupt.
+func verdict(r *recovery.Report) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	if r.Verdict == recovery.Damaged {
+		return &damagedError{r}
+	}
+	return nil
+}
+
+// damagedError says that only bytes are damaged that repeat others.
+type damagedError struct{ r *recovery.Report }
+
+func (e *damagedError) Error() string {
+	return fmt.Sprintf("%s is damaged: %s", e.r.Path, &e.r.Damage[0])
+}
+
+// Is makes it end with the exit code of corruption.
+func (e *damagedError) Is(target error) bool { return target == journal.ErrCorrupt }
+
+// warnOf says what opening a journal found.
+func (a *app) warnOf(r *recovery.Report) {
+	for i := range r.Damage {
+		if r.Damage[i].Redundant {
+			a.warn("%s", &r.Damage[i])
+		}
+	}
+	for _, w := range r.Warnings {
+		a.warn("%s", w)
+	}
+}
+
+func (a *app) printInfo(r *recovery.Report) error {
+	if a.json() {
+		return a.printJSON(r)
+	}
+	w := a.table()
+	fmt.Fprintf(w, "journal\t%s\n", r.Path)
+	fmt.Fprintf(w, "state\t%s\n", state(r))
+	fmt.Fprintf(w, "format\tversion %d\n", r.Version)
+	fmt.Fprintf(w, "id\t%s\n", r.ID)
+	fmt.Fprintf(w, "created\t%s\n", clock(r.Created))
+	fmt.Fprintf(w, "records\t%s\n", records(r))
+	fmt.Fprintf(w, "durable\tto %d\n", r.Durable)
+	fmt.Fprintf(w, "segments\t%d\n", len(r.Segments))
+	fmt.Fprintf(w, "size\t%s, used %s\n", size(r.SizeBytes), size(r.UsedBytes))
+	a.damage(w, r)
+	return w.Flush()
+}
+
+func (a *app) printSegments(r *recovery.Report) error {
+	if a.json() {
+		return a.printJSON(struct {
+			Path     string             `json:"path"`
+			Verdict  recovery.Verdict   `json:"verdict"`
+			Segments []recovery.Segment `json:"segments"`
+		}{r.Path, r.Verdict, append([]recovery.Segment{}, r.Segments...)})
+	}
+	w := a.table()
+	fmt.Fprintln(w, "FILE\tSTATE\tFIRST\tLAST\tRECORDS\tUSED\tSIZE\tCREATED")
+	for i := range r.Segments {
+		s := &r.Segments[i]
+		first, last, used := "-", "-", "-"
+		if s.Records > 0 {
+			first, last = fmt.Sprint(s.First), fmt.Sprint(s.Last)
+		}
+		if s.Used > 0 {
+			used = size(s.Used)
+		}
+		row := fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s", s.File, s.State, first, last,
+			s.Records, used, size(s.Size), clock(s.Created))
+		if s.Note != "" {
+			row += "\t" + s.Note
+		}
+		fmt.Fprintln(w, row)
+	}
+	return w.Flush()
+}
+
+func (a *app) printVerify(r *recovery.Report) error {
+	if a.json() {
+		return a.printJSON(r)
+	}
+	w := a.table()
+	fmt.Fprintf(w, "journal\t%s\n", r.Path)
+	fmt.Fprintf(w, "verdict\t%s\n", state(r))
+	fmt.Fprintf(w, "records\t%s, durable to %d\n", records(r), r.Durable)
+	fmt.Fprintf(w, "segments\t%d, %s, used %s\n",
+		len(r.Segments), size(r.SizeBytes), size(r.UsedBytes))
+	a.damage(w, r)
+	return w.Flush()
+}
+
+func (a *app) table() *tabwriter.Writer { return tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0) }
+
+// damage adds a row for each damaged place.
+func (a *app) damage(w *tabwriter.Writer, r *recovery.Report) {
+	for i := range r.Damage {
+		fmt.Fprintf(w, "damage\t%s\n", &r.Damage[i])
+	}
+}
+
+// state says how a journal is, how that is known, and how it ends.
+func state(r *recovery.Report) string {
+	s := string(r.Verdict)
+	if r.Verdict == recovery.Damaged {
+		s += ", but every record is there"
+	}
+	if r.Full {
+		s += " (every byte checked)"
+	} else {
+		s += " (quick check)"
+	}
+	switch {
+	case r.Verdict == recovery.Corrupt:
+		return s + "; this precedes the damage:"
+	case r.End == recovery.EndEmpty:
+		return s + "; empty"
+	case r.End == recovery.EndClean:
+		return s + "; closed cleanly"
+	case r.End == recovery.EndOpen:
+		return s + "; a writer is at work or was killed"
+	}
+	return s + "; torn tail"
+}
+
+func records(r *recovery.Report) string {
+	if r.Records == 0 {
+		return fmt.Sprintf("none; the next one is %d", r.Last+1)
+	}
+	return fmt.Sprintf("%d: %d to %d", r.Records, r.First, r.Last)
+}
+
+// clock returns a time in UTC to the second.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// size returns a number of bytes for people.
+func size(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	x, unit := float64(n)/(1<<10), "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if x < 1<<10 {
+			break
+		}
+		x, unit = x/(1<<10), next
+	}
+	if x == float64(int64(x)) {
+		return fmt.Sprintf("%d %s", int64(x), unit)
+	}
+	return fmt.Sprintf("%.1f %s", x, unit)
+}

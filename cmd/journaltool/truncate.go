@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"mmjournal/journal"
+)
+
+func (a *app) truncateCommand() *cobra.Command {
+	var front, back uint64
+	cmd := &cobra.Command{
+		Use:   "truncate DIR",
+		Short: "Drop records at one end",
+		Long: `Drop records of the journal in DIR for good: --front N makes N the first record, --back N makes it
+the last one. Exactly one of the two must be given. What it prints, "first F last L", is durable;
+if no record is left, L is F-1, and the next one gets the seq F.
+
+-o json prints {"first":F,"last":L}.`,
+		Example: `  journaltool truncate --front 1000 ./log
+  journaltool truncate --back 4711 ./log`,
+		Args: oneDir,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			atFront := cmd.Flag("front").Changed
+			if atFront == cmd.Flag("back").Changed {
+				return usagef("exactly one of --front and --back must be given")
+			}
+			return a.truncate(args[0], func(j *journal.Journal) error {
+				if atFront {
+					return j.TruncateFront(journal.Seq(front))
+				}
+				return j.TruncateBack(journal.Seq(back))
+			})
+		},
+	}
+	cmd.Flags().Uint64Var(&front, "front", 0, "the seq that becomes the first")
+	cmd.Flags().Uint64Var(&back, "back", 0, "the seq that becomes the last")
+	return cmd
+}
+
+// truncate opens a journal, cuts it, and says what is left.
+func (a *app) truncate(dir string, cut func(*journal.Journal) error) error {
+	j, err := a.open(dir, &journal.Options{MustExist: true})
+	if err != nil {
+		return err
+	}
+	err = cut(j)
+	first, last := j.First(), j.Last()
+	if err = errors.Join(err, j.Close()); err != nil {
+		return err
+	}
+	if a.json() {
+		return unlessClosed(a.printJSON(struct {
+			First journal.Seq `json:"first"`
+			Last  journal.Seq `json:"last"`
+		}{first, last}))
+	}
+	_, err = fmt.Fprintf(a.stdout, "first %d last %d\n", first, last)
+	return unlessClosed(err)
+}
