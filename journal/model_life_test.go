@@ -152,8 +152,8 @@ func (l *life) close() error {
 	return nil
 }
 
-// checkTidy: a life that has written something and was closed leaves, when the journal has been opened
-// and closed once more, nothing but the chain.
+// checkTidy: a life that has written something and was closed leaves, when the journal has been
+// opened and closed once more, nothing but the chain.
 func (l *life) checkTidy() error {
 	d := l.d.Clone()
 	j, err := journal.OpenFS(d, modelDir, l.options())

@@ -27,13 +27,15 @@ type file struct {
 	bad     error            // why it is bad
 
 	scan *segment.Scan // nil if the frames were not read
-	// linked is the scan up to linkedEnd, where a link says that the segment ends.
-	linked    *segment.Scan
-	linkedEnd segment.Offset
-	end       segment.Offset
-	state     SegmentState
-	why       string // for a person, in the report
-	index     error  // what is wrong with the sparse index
+	// linked is the scan up to linkedEnd, where a link says that the segment ends, and linkedIndex
+	// what is wrong with the index behind that.
+	linked      *segment.Scan
+	linkedEnd   segment.Offset
+	linkedIndex error
+	end         segment.Offset
+	state       SegmentState
+	why         string // for a person, in the report
+	index       error  // what is wrong with the sparse index
 }
 
 // directory is what a journal's directory lists.

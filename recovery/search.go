@@ -215,6 +215,7 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 	if p.scan, err = p.scanTo(l.PredEnd); err != nil {
 		return segment.Link{}, nil, err
 	}
+	p.index = p.linkedIndex
 	if err := s.learn(p); err != nil || s.refused() {
 		return segment.Link{}, nil, err
 	}
@@ -231,8 +232,8 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 	return p.scan.Link, nil, nil
 }
 
-// scanTo reads the frames up to the end that a link names, and checks the index behind a seal there. It
-// reads them once, however many candidates come by.
+// scanTo reads the frames up to the end that a link names, and checks the index behind a seal
+// there. It reads them once, however many candidates come by.
 func (f *file) scanTo(end segment.Offset) (*segment.Scan, error) {
 	if f.linked != nil && f.linkedEnd == end {
 		return f.linked, nil
@@ -241,11 +242,13 @@ func (f *file) scanTo(end segment.Offset) (*segment.Scan, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.linkedIndex = nil
 	if sc.Seal != nil && sc.Stop == nil {
-		f.index = f.seg.CheckIndex(sc)
-		if f.index != nil && !errors.Is(f.index, segment.ErrIndex) {
-			return nil, f.index
+		err := f.seg.CheckIndex(sc)
+		if err != nil && !errors.Is(err, segment.ErrIndex) {
+			return nil, err
 		}
+		f.linkedIndex = err
 	}
 	f.linked, f.linkedEnd = sc, end
 	return sc, nil

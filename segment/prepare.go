@@ -48,8 +48,11 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 		return nil, noSpace(err)
 	}
 	fail := func(name string, err error) (*Segment, error) {
-		err = errors.Join(err, f.Close(), fsys.Remove(name))
-		return nil, noSpace(fmt.Errorf("prepare %s: %w", path, err))
+		err = fmt.Errorf("prepare %s: %w", path, errors.Join(err, f.Close(), fsys.Remove(name)))
+		if errors.Is(err, ErrUnnamed) {
+			return nil, err
+		}
+		return nil, noSpace(err)
 	}
 	if err := fill(f, &id, zeroChunk); err != nil {
 		return fail(tmp, err)

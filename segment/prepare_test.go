@@ -164,7 +164,7 @@ func prepareFailing(t *testing.T, base FS, k int, fault error, sticky bool) (op 
 		t.Errorf("%s failed: segment %v, error %v", op, s, err)
 	}
 	isFull := fault == syscall.ENOSPC || fault == syscall.EDQUOT
-	if errors.Is(err, ErrNoSpace) != isFull {
+	if errors.Is(err, ErrNoSpace) != (isFull && !errors.Is(err, ErrUnnamed)) {
 		t.Errorf("%s failed: %v; is it ErrNoSpace?", op, err)
 	}
 	if errors.Is(err, ErrUnnamed) != (op == "syncdir") {

@@ -40,10 +40,11 @@ was not read whole is not appended then. If nothing was appended, F is the next 
 
 --durability says when a record is acknowledged: "synced" when it is durable, one sync each;
 "published" when readers see it, with one sync at the end; "interval=100ms" as published, with a
-sync that often. --progress prints "durable N" whenever N became the last durable record: with synced
-for each one, otherwise about every 65536 records and every 100 ms.
+sync that often. --progress prints "durable N" when N has become the last durable record: with
+synced for each one, otherwise about every 65536 records and every 100 ms. If nobody reads the
+output any more, the input is appended all the same.
 
--o json prints {"count":COUNT,"first":F,"last":L}; with --progress, lines {"durable":N} come before.`,
+-o json prints {"count":COUNT,"first":F,"last":L}; with --progress, {"durable":N} lines before.`,
 		Example: `  journaltool append --progress ./log < /var/log/syslog
   journaltool cat --format framed ./old | journaltool append --framed --segment-size 1GiB ./new`,
 		Args: oneDir,
@@ -58,7 +59,7 @@ for each one, otherwise about every 65536 records and every 100 ms.
 	flags.StringVar(&f.durability, "durability", "published",
 		"synced, published or interval=DURATION")
 	flags.StringVar(&f.segmentSize, "segment-size", "",
-		"of new segments, in bytes or with K, M, G, KiB, MiB, GiB, all powers of 1024 (default 64MiB)")
+		"of new segments: bytes, or with K, M, G, KiB, MiB, GiB, of 1024 each (default 64MiB)")
 	flags.BoolVar(&f.progress, "progress", false, "print what has become durable, as it happens")
 	return cmd
 }

@@ -64,7 +64,8 @@ func TestAppendRefuses(t *testing.T) {
 		name, flag, size, in, want string
 		records                    int
 	}{
-		{"line", "--lines", "64K", numbered(1, 2) + strings.Repeat("x", 65<<10), "line 3: 66560 bytes", 2},
+		{"line", "--lines", "64K", numbered(1, 2) + strings.Repeat("x", 65<<10),
+			"line 3: 66560 bytes", 2},
 		{"long line", "--lines", "1MiB", numbered(1, 2) + strings.Repeat("x", 3<<20),
 			"line 3: 1048576 bytes so far; the largest record is 1040", 2},
 		{"whole", "--whole", "64K", strings.Repeat("x", 70<<10), "bytes so far; the largest record", 0},
@@ -206,7 +207,9 @@ func TestAppendInterrupted(t *testing.T) {
 	go func() {
 		code <- run(ctx, args, in, say, &errs)
 	}()
-	go io.WriteString(feed, "record 1\nrecord 2\nhalf of re")
+	go func() {
+		_, _ = io.WriteString(feed, "record 1\nrecord 2\nhalf of re") // never read whole
+	}()
 	lines := bufio.NewScanner(out)
 	var got []string
 	for lines.Scan() {
@@ -231,8 +234,8 @@ func TestAppendInterrupted(t *testing.T) {
 
 const killLines = 300000
 
-// TestAppendKilled kills a process that appends lines, again and again, and goes on after the last one
-// that is there: none that was reported as durable is missing, none is there twice.
+// TestAppendKilled kills a process that appends lines, again and again, and goes on after the last
+// one that is there: none that was reported as durable is missing, none is there twice.
 func TestAppendKilled(t *testing.T) {
 	for level, step := range map[string]int{"published": 1, "synced": 40, "interval=1ms": 1} {
 		t.Run(level, func(t *testing.T) {
@@ -259,8 +262,9 @@ func TestAppendKilled(t *testing.T) {
 	}
 }
 
-// killedAppend runs the tool with lines as its input, which does not end, kills it after so many lines of
-// its output, or when almost all is durable, and returns the last seq that it reported as durable.
+// killedAppend runs the tool with lines as its input, which does not end, kills it after so many
+// lines of its output, or when almost all is durable, and returns the last seq that it reported as
+// durable.
 func killedAppend(t *testing.T, lines []string, after int, args []string) (promised int) {
 	t.Helper()
 	cmd := toolCommand(t, args...)

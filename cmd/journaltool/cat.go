@@ -36,15 +36,16 @@ func (a *app) catCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cat DIR",
 		Short: "Print records",
-		Long: `Print the records of the journal in DIR, as it is at that moment. It takes no lock, works beside a
-live writer and writes nothing.
+		Long: `Print the records of the journal in DIR, as it is at that moment. It takes no lock, works
+beside a live writer and writes nothing.
 
 --format lines: each payload and a newline; raw: the payloads; hex: seq, tab, payload in hex;
-json: a line {"seq":N,"payload":BASE64,"text":TEXT} each, with text where the payload is valid UTF-8;
+json: a line {"seq":N,"payload":BASE64,"text":TEXT} each, with text if the payload is valid UTF-8;
 framed: a length of 4 bytes, little-endian, and the payload, as append --framed reads them.
 
 It is no error if --from is above the last record. Of a corrupt journal, what precedes the damage is
-printed; the exit code is 1 then, whatever was asked for.`,
+printed, and the exit code is 1: also if all that was asked for precedes it. But damage that a quick
+check does not see (info, verify) is found only by reading it.`,
 		Example: `  journaltool cat --from 1000 -n 10 ./log
   journaltool cat --format json ./log | jq .text`,
 		Args: oneDir,
@@ -109,7 +110,8 @@ func (f *catFlags) span(j *journal.Journal) (from, to journal.Seq, err error) {
 			continue
 		}
 		if to < from {
-			return 0, 0, fmt.Errorf("record %d is not there: there is none, the next one is %d", seq, from)
+			return 0, 0, fmt.Errorf("record %d is not there: there is none, the next one is %d",
+				seq, from)
 		}
 		return 0, 0, fmt.Errorf("record %d is not there: the journal has %d to %d", seq, from, to)
 	}

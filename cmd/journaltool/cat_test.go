@@ -142,8 +142,8 @@ func TestCatInterrupted(t *testing.T) {
 	}
 }
 
-// TestCatBesideWriter reads while another goroutine appends, rolls and truncates the front: records come
-// in order, without a gap, up to at least what was durable before.
+// TestCatBesideWriter reads while another goroutine appends, rolls and truncates the front: records
+// come in order, without a gap, up to at least what was durable before.
 func TestCatBesideWriter(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	o := &journal.Options{SegmentSize: 64 << 10, Durability: journal.Interval}

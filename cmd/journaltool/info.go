@@ -19,8 +19,8 @@ func (a *app) infoCommand() *cobra.Command {
 	return a.viewCommand(&cobra.Command{
 		Use:   "info DIR",
 		Short: "Say what a journal is and how it is",
-		Long: "Say what the journal in DIR is and how it is: a quick check, which trusts what is known\n" +
-			"to be durable; see verify." + inspectNote,
+		Long: "Say what the journal in DIR is and how it is: a quick check, which trusts what is\n" +
+			"known to be durable; see verify." + inspectNote,
 		Example: "  journaltool info ./log\n  journaltool info -o json ./log | jq .last",
 	}, false, a.printInfo)
 }

@@ -91,7 +91,9 @@ var conditions = []condition{
 	{"missing-directory", func(t *testing.T) string {
 		return filepath.Join(t.TempDir(), "nothing")
 	}, 3, 3, 3, 3, "no journal here"},
-	{"empty-directory", func(t *testing.T) string { return t.TempDir() }, 3, 3, 3, 3, "no journal here"},
+	{"empty-directory", func(t *testing.T) string {
+		return t.TempDir()
+	}, 3, 3, 3, 3, "no journal here"},
 	{"not-a-journal", func(t *testing.T) string {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600); err != nil {

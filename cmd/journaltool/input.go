@@ -21,8 +21,8 @@ type chunk struct {
 	err  error
 }
 
-// input reads from src in a goroutine of its own, so that a read that blocks does not outlive ctx. When
-// ctx is done, Read returns its error; the goroutine ends with its read.
+// input reads from src in a goroutine of its own, so that a read that blocks does not outlive ctx.
+// When ctx is done, Read returns its error; the goroutine ends with its read.
 type input struct {
 	ctx   context.Context
 	full  chan chunk

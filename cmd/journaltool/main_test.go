@@ -17,11 +17,13 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden transcripts")
 
-// asTool makes the test binary run as the tool.
+// asTool makes the test binary run as the tool. An argument that is no flag does so too: tests that
+// run the binary by mistake would run themselves, without end.
 const asTool = "JOURNALTOOL_TEST_AS_TOOL"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asTool) != "" {
+	verb := len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-")
+	if verb || os.Getenv(asTool) != "" {
 		main()
 	}
 	os.Exit(m.Run())

@@ -18,7 +18,8 @@ const (
 	progressInterval = 100 * time.Millisecond
 )
 
-// progress prints the durable watermark when it moves. If the output fails, it is silent from then on.
+// progress prints the durable watermark when it moves. If the output fails, it is silent from then
+// on.
 type progress struct {
 	app    *app
 	j      *journal.Journal
@@ -109,7 +110,7 @@ func (p *progress) stop() {
 	p.show(p.j.Durable())
 }
 
-// unlessClosed passes on an error of writing the output, unless its reader has gone: that is no error.
+// unlessClosed passes on an error of writing the output, unless its reader has gone: that is none.
 func unlessClosed(err error) error {
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
 		return nil

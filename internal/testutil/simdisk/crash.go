@@ -121,9 +121,9 @@ func (p *Pending) Newest() Choice {
 	return c
 }
 
-// Choices yields every choice if there are at most limit, else limit of them, determined by the seed:
-// half of them lose or keep exactly one thing, or lose everything, or nothing; the others are random.
-// The slice is good until the next one; random ones may repeat.
+// Choices yields every choice if there are at most limit, else limit of them, determined by the
+// seed: half of them lose or keep exactly one thing, or lose everything, or nothing; the others are
+// random. The slice is good until the next one; random ones may repeat.
 func (p *Pending) Choices(limit int, seed uint64) iter.Seq[Choice] {
 	if p.States() <= limit {
 		return p.all
@@ -182,8 +182,8 @@ func (p *Pending) one(c Choice, k int) {
 	}
 }
 
-// Crash returns a new disk with what a power cut leaves if it decides so. All of it is durable. The old
-// disk is as before.
+// Crash returns a new disk with what a power cut leaves if it decides so. All of it is durable. The
+// old disk is as before.
 func (p *Pending) Crash(c Choice) *Disk {
 	if len(c) != len(p.dims) {
 		panic(fmt.Sprintf("simdisk: a choice of %d for %d dims", len(c), len(p.dims)))
@@ -271,8 +271,8 @@ func (f *file) trim(id uint64) {
 	}
 }
 
-// Kill returns a new disk with what the end of the process leaves: everything, and what was not durable
-// still is not. Hook, handles and mappings stay with the old disk, which is as before.
+// Kill returns a new disk with what the end of the process leaves: everything, and what was not
+// durable still is not. Hook, handles and mappings stay with the old disk, which is as before.
 func (d *Disk) Kill() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -34,10 +34,11 @@ type Options struct {
 	// Torn adds, for each sector that a group of stores changes, a version in which only some of
 	// its changed 8-byte words are new.
 	Torn bool
-	// Coarse, if set, says that the sectors of the file that has or had this path need not vary one by
-	// one: a crash leaves all of them old, all new, or one mixture.
+	// Coarse, if set, says that the sectors of the file that has or had this path need not vary one
+	// by one: a crash leaves all of them old, all new, or one mixture.
 	Coarse func(path string) bool
-	// IgnoreSync makes syncs of files return nil and do nothing; IgnoreSyncDir those of directories.
+	// IgnoreSync makes syncs of files return nil and do nothing; IgnoreSyncDir those of
+	// directories.
 	IgnoreSync, IgnoreSyncDir bool
 }
 
@@ -80,7 +81,8 @@ func (o Op) String() string { return o.Kind.String() + " " + filepath.Base(o.Pat
 // Disk is a simulated disk. Safe for concurrent use, but for OnOp, which is to be set before.
 type Disk struct {
 	// OnOp, if set, is called before every operation, and after every group of stores. An error
-	// makes the operation fail and do nothing. No lock is held: it may look at the disk and crash it.
+	// makes the operation fail and do nothing. No lock is held: it may look at the disk and crash
+	// it.
 	OnOp func(Op) error
 
 	opts Options
@@ -106,8 +108,8 @@ type dirOp struct {
 	old, new string
 }
 
-// apply does the operation on names. A file never has two names: where an earlier operation on it is
-// missing, this one takes away the name that the file has instead.
+// apply does the operation on names. A file never has two names: where an earlier operation on it
+// is missing, this one takes away the name that the file has instead.
 func (o dirOp) apply(names map[string]*file) {
 	if o.old != "" {
 		for name, f := range names {

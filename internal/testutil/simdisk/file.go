@@ -25,8 +25,8 @@ type sector struct {
 
 var zeroSector = new(sector)
 
-// file is a file with or without a name. The disk's lock guards it, but for the bytes of cache, which
-// mappings write.
+// file is a file with or without a name. The disk's lock guards it, but for the bytes of cache,
+// which mappings write.
 type file struct {
 	number uint64
 	path   string // the last that it had
@@ -75,8 +75,8 @@ func (f *file) newest(m moment, i int) bool {
 	return i < len(m.versions) && f.versions[i][len(f.versions[i])-1] == m.versions[i]
 }
 
-// settle makes what was the newest at m durable, but for stuck sectors. It reports whether that changed
-// anything.
+// settle makes what was the newest at m durable, but for stuck sectors. It reports whether that
+// changed anything.
 func (f *file) settle(m moment) (changed bool) {
 	for i, s := range m.versions[:min(len(m.versions), len(f.versions))] {
 		if k := slices.Index(f.versions[i], s); k > 0 && !f.stuck[i] {
@@ -92,8 +92,8 @@ func (f *file) settle(m moment) (changed bool) {
 	return changed
 }
 
-// recordLocked makes versions of the sectors whose bytes in the page cache have changed, and reports
-// whether there are any.
+// recordLocked makes versions of the sectors whose bytes in the page cache have changed, and
+// reports whether there are any.
 func (d *Disk) recordLocked(f *file) (changed bool) {
 	if f.cache == nil {
 		return false
@@ -302,9 +302,9 @@ func (h *handle) Sync() error { return h.sync(OpSync) }
 // Datasync implements [segment.File].
 func (h *handle) Datasync() error { return h.sync(OpDatasync) }
 
-// sync makes durable what was there when it was called: stores during the call, which OnOp may do, need
-// another one. Failing, it does what a kernel does: it forgets what was dirty, so that a second sync
-// returns nil although the bytes are lost.
+// sync makes durable what was there when it was called: stores during the call, which OnOp may do,
+// need another one. Failing, it does what a kernel does: it forgets what was dirty, so that a
+// second sync returns nil although the bytes are lost.
 func (h *handle) sync(kind OpKind) error {
 	h.d.mu.Lock()
 	h.d.recordLocked(h.f)
@@ -326,8 +326,8 @@ func (h *handle) sync(kind OpKind) error {
 	return nil
 }
 
-// Map implements [segment.File]. The mapping's bytes are the page cache; every mapping and handle of the file
-// shares them.
+// Map implements [segment.File]. The mapping's bytes are the page cache; every mapping and handle
+// of the file shares them.
 func (h *handle) Map(size int64, mode segment.OpenMode) (*segment.Mapping, error) {
 	if err := h.begin(OpMap, mode != segment.ReadOnly); err != nil {
 		return nil, err
