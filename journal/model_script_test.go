@@ -113,7 +113,7 @@ func (l *life) do(s step) error {
 			return errGivenUp
 		})
 		if !errors.Is(err, errGivenUp) {
-			return fmt.Errorf("failing AppendFunc returned %v", err)
+			return fmt.Errorf("failing AppendFunc returned %w", err)
 		}
 		return nil
 	case "s":

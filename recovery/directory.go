@@ -16,7 +16,7 @@ var (
 	// ErrNotExist: the directory does not exist, or there is no journal in it.
 	ErrNotExist = errors.New("no journal here")
 	// ErrNotJournal: the directory holds files that are not a journal's.
-	ErrNotJournal = errors.New("not a journal")
+	ErrNotJournal = errors.New("there are files that are not a journal's")
 )
 
 // file is one segment file of a directory.
@@ -224,7 +224,7 @@ func CheckNames(fsys segment.FS, path string) error {
 	}
 	for _, e := range entries {
 		if !ours(e) {
-			return fmt.Errorf("%s: %w: it holds %q; move that away, or use another directory",
+			return fmt.Errorf("%s: %w: %q; move them away, or use another directory",
 				path, ErrNotJournal, e.Name())
 		}
 	}

@@ -40,6 +40,7 @@ const (
 	Dead     SegmentState = "dead"     // not on the chain any more, or dropped by truncation
 	TornSeg  SegmentState = "torn"     // above the newest, with bytes that were never durable
 	Bad      SegmentState = "bad"      // damaged identity
+	Hidden   SegmentState = "hidden"   // cannot be reached: promised data before it is damaged
 )
 
 // Report describes everything that a scan found.
@@ -191,6 +192,8 @@ func stateOf(st *State, f *file) SegmentState {
 		return Dead
 	case f.scan != nil && f.scan.Unused():
 		return Prepared
+	case st.Err != nil:
+		return Hidden
 	}
 	return TornSeg
 }

@@ -398,7 +398,7 @@ func (s *search) readable(damage segment.Position) []*file {
 		}
 		sc, err := f.seg.Scan(0)
 		if err != nil || sc.Seal == nil || sc.Seal.Succ != damage.Ordinal {
-			return nil // a lost link may have cut it anywhere
+			continue // a lost link may have cut it anywhere
 		}
 		f.scan, f.end = sc, sc.End
 		return s.readableFrom(f)

@@ -96,7 +96,7 @@ func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
 	empty := len(d.files) == 0 && d.journal == nil && d.newer == nil
 	switch {
 	case empty && len(d.foreign) > 0:
-		return nil, fmt.Errorf("%s: %w: it holds %q", path, ErrNotJournal, d.foreign[0])
+		return nil, fmt.Errorf("%s: %w: %q", path, ErrNotJournal, d.foreign[0])
 	case empty && errors.Is(d.badFile, segment.ErrMissing):
 		return nil, fmt.Errorf("%s: %w", path, ErrNotExist)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mmjournal/journal"
+	"mmjournal/segment"
 )
 
 // appendFlags are the flags of journaltool append.
@@ -133,16 +134,32 @@ func (a *app) open(dir string, o *journal.Options) (*journal.Journal, error) {
 	if errors.Is(err, journal.ErrOptions) {
 		return nil, usageError{err}
 	}
-	if err == nil {
-		a.warnOf(j.Report())
+	if err != nil {
+		return nil, advise(err, dir)
 	}
-	return j, err
+	a.warnOf(j.Report())
+	return j, nil
+}
+
+// advise adds to the error of a write what to do about it, where there is something.
+func advise(err error, dir string) error {
+	switch {
+	case errors.Is(err, journal.ErrLocked):
+		return fmt.Errorf("%w; wait until that ends, or stop it (looking needs no lock)", err)
+	case errors.Is(err, journal.ErrNoSpace):
+		return fmt.Errorf("%w; make room on the disk, then go on from there", err)
+	case errors.Is(err, journal.ErrCorrupt):
+		return fmt.Errorf("%w; nothing was changed: journaltool verify %[2]s says more, "+
+			"journaltool cat %[2]s prints what precedes the damage", err, dir)
+	}
+	return err
 }
 
 // appender is one run of journaltool append.
 type appender struct {
 	app   *app
 	j     *journal.Journal
+	dir   string
 	limit int64     // of a record's size
 	size  int64     // of new segments
 	shown *progress // nil without --progress
@@ -157,10 +174,11 @@ func (a *app) append(ctx context.Context, dir string, f *appendFlags) error {
 	if err != nil {
 		return err
 	}
-	p := &appender{app: a, j: j, size: o.SegmentSize}
+	p := &appender{app: a, j: j, dir: dir, size: o.SegmentSize}
 	if p.size == 0 {
 		p.size = journal.DefaultSegmentSize
 	}
+	p.size = (p.size + segment.SizeUnit - 1) / segment.SizeUnit * segment.SizeUnit // as Open does
 	p.limit = journal.MaxRecord(p.size)
 	if f.progress {
 		p.shown = a.newProgress(j, o.Durability)
@@ -191,8 +209,11 @@ func (p *appender) read(ctx context.Context, f *appendFlags) error {
 // add appends a record.
 func (p *appender) add(payload []byte) error {
 	seq, err := p.j.Append(payload)
-	if err != nil || p.shown == nil {
-		return err
+	if err != nil {
+		return advise(err, p.dir)
+	}
+	if p.shown == nil {
+		return nil
 	}
 	return p.shown.appended(seq)
 }

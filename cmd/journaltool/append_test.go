@@ -42,6 +42,37 @@ func TestAppendLines(t *testing.T) {
 	}
 }
 
+// TestAppendRoundsSizesUp has a record that fits a segment only because Open rounds its size up.
+func TestAppendRoundsSizesUp(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	in := strings.Repeat("x", int(journal.MaxRecord(64<<10+4096)))
+	mustTool(t, in, "append", "--whole", "--segment-size", "65537", dir)
+	if got := mustTool(t, "", "cat", "--format", "raw", dir); got != in {
+		t.Errorf("cat: %d bytes, want %d", len(got), len(in))
+	}
+	r := tool(in+"x", "append", "--whole", "--segment-size", "65537", dir)
+	if r.code != exitOther || !strings.Contains(r.stderr, "segments of 68 KiB") {
+		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+// TestAdvice checks that the error of a write that can be helped says how.
+func TestAdvice(t *testing.T) {
+	for err, want := range map[error]string{
+		journal.ErrLocked:  "stop it",
+		journal.ErrNoSpace: "make room",
+		journal.ErrCorrupt: "journaltool cat DIR prints what precedes",
+	} {
+		got := advise(fmt.Errorf("outer: %w", err), "DIR")
+		if !errors.Is(got, err) || !strings.Contains(got.Error(), want) {
+			t.Errorf("%v; want %q", got, want)
+		}
+	}
+	if err := advise(nil, "DIR"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAppendLongLines has lines around the size of the input's buffer, and far above it.
 func TestAppendLongLines(t *testing.T) {
 	var b strings.Builder

@@ -85,7 +85,7 @@ func (a *app) cat(ctx context.Context, dir string, f *catFlags) error {
 	if err != nil {
 		return err
 	}
-	defer j.Close()
+	defer func() { _ = j.Close() }() // nothing was written
 	a.warnOf(j.Report())
 	from, to, err := f.span(j)
 	if err != nil {

@@ -1,7 +1,8 @@
 // Journaltool looks at, checks, fills and cuts journals: see journaltool --help.
 //
-// Opening a journal to look at it takes no lock, works beside a live writer and writes nothing. Exit
-// codes: 0 the journal is intact, 1 it is corrupt, 2 the command line is wrong, 3 anything else.
+// Opening a journal to look at it takes no lock, works beside a live writer and writes nothing.
+// Exit codes: 0 the journal is intact, 1 it is corrupt, 2 the command line is wrong, 3 anything
+// else.
 //
 //	main.go      the command line, exit codes, output
 //	append.go    stdin → records; input.go reads them, progress.go says what is durable

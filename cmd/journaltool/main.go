@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -79,6 +80,15 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.AddCommand(a.demoCommand(), a.appendCommand(), a.catCommand(), a.infoCommand(),
 		a.segmentsCommand(), a.verifyCommand(), a.truncateCommand())
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error {
+			if cmd, rest, err := root.Find(args); err != nil || len(rest) > 0 || cmd == nil {
+				return usagef("unknown command %q; see journaltool --help", strings.Join(args, " "))
+			}
+			return nil
+		}
+	}
 	return root
 }
 

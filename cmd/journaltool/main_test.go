@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"mmjournal/journal"
+	"mmjournal/segment"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden transcripts")
@@ -146,7 +147,7 @@ func flip(t *testing.T, dir string, ordinal int, text string) {
 }
 
 func segmentFile(dir string, ordinal int) string {
-	return filepath.Join(dir, fmt.Sprintf("%016x.seg", ordinal))
+	return filepath.Join(dir, segment.FileName(uint64(ordinal)))
 }
 
 // transcript records what a user sees in a terminal.
@@ -206,7 +207,8 @@ func TestHelpHasExamples(t *testing.T) {
 func TestUsageErrors(t *testing.T) {
 	dir := newJournal(t, 3)
 	for _, args := range [][]string{
-		{}, {"bogus"}, {"--bogus"}, {"info"}, {"info", dir, dir}, {"info", "-o", "xml", dir},
+		{}, {"bogus"}, {"--bogus"}, {"help", "bogus"}, {"help", "cat", "bogus"},
+		{"info"}, {"info", dir, dir}, {"info", "-o", "xml", dir},
 		{"cat", dir, "--format", "xml"}, {"cat", dir, "-o", "json", "--format", "raw"},
 		{"cat", dir, "--from", "0"}, {"cat", dir, "--to", "0"}, {"cat", dir, "--from", "-1"},
 		{"cat", dir, "--from", "3", "--to", "2"}, {"cat", dir, "-n", "x"},

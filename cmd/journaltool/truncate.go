@@ -46,7 +46,7 @@ func (a *app) truncate(dir string, cut func(*journal.Journal) error) error {
 	if err != nil {
 		return err
 	}
-	err = cut(j)
+	err = advise(cut(j), dir)
 	first, last := j.First(), j.Last()
 	if err = errors.Join(err, j.Close()); err != nil {
 		return err
