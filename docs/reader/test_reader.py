@@ -1,0 +1,513 @@
+#!/usr/bin/env python3
+"""Tests mmjournal_reader.py with small journals, built here by an encoder of their own (see segment/FORMAT.md)."""
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mmjournal_reader.py")
+ID, SIZE = bytes(range(16)), 16384
+RECORD, BATCH, BATCH_END, MARK, LINK, SEAL, VOID = range(1, 8)
+TIME = 1_700_000_000_000_000_000
+
+
+def crc_of_byte(crc):
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
+CRC_TABLE = [crc_of_byte(byte) for byte in range(256)]
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ CRC_TABLE[crc & 255 ^ byte]
+    return crc ^ 0xFFFFFFFF
+
+
+def with_crc(data):
+    return data + struct.pack("<I", crc32c(data))
+
+
+def journal_file(newest, id=ID, version=1, claim=(0, 0)):
+    start = with_crc(b"mmjrnl\r\n" + struct.pack("<I", version))
+    return with_crc(start + id + struct.pack("<QqQQ60x", newest, TIME, *claim))
+
+
+def flip(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+
+class Seg:
+    """One segment under construction; `at` is where the next frame goes."""
+
+    def __init__(self, ordinal, size=SIZE, id=ID, version=1, features=0, named=None, named_size=None):
+        self.ordinal, self.salt, self.size, self.at, self.seq = ordinal, 0xA5A5 << 40 | ordinal * 0x10001, size, 4096, 1
+        start = with_crc(b"mmjseg\r\n" + struct.pack("<I", version))
+        identity = start + id + struct.pack("<QQQqI", ordinal if named is None else named, self.salt,
+                                            named_size or size, TIME, features)
+        self.bytes = bytearray(with_crc(identity.ljust(4092, b"\0")).ljust(size, b"\0"))
+        self.time, self.oldest, self.entries, self.records, self.base = TIME, TIME, [], 0, 1
+
+    def frame(self, kind, payload=b"", seq=None, pad=0):
+        length, word = 16 + len(payload), (self.seq if seq is None else seq) << 8 | kind
+        crc = crc32c(payload + struct.pack("<QQ", self.salt ^ (self.at << 29 | length), word))
+        frame = struct.pack("<IIQ", length, crc, word) + payload
+        frame = frame.ljust((length + 7) // 8 * 8, bytes([pad]))
+        self.bytes[self.at:self.at + len(frame)] = frame
+        if kind in (RECORD, BATCH, BATCH_END):
+            if not self.entries or self.entries[-1][1] * 8 // 4096 != self.at // 4096:
+                self.entries.append((self.seq - self.base, self.at // 8, self.time))
+            self.records += 1
+            self.seq += 1
+        self.at += len(frame)
+        return self
+
+    def link(self, prev=None, seq=1, first=1, claim=(0, 0), end=None, salt=None, reason=1):
+        self.seq = self.base = seq
+        where = (0, 0, 0)
+        if prev:
+            where = (prev.ordinal, prev.salt if salt is None else salt, prev.at if end is None else end)
+        return self.frame(LINK, struct.pack("<QQQQQQqQ", *where, first, *claim, self.time, reason))
+
+    def record(self, *payloads):
+        for payload in payloads:
+            self.frame(RECORD, payload)
+        return self
+
+    def batch(self, *payloads, complete=True):
+        for i, payload in enumerate(payloads):
+            self.frame(BATCH_END if complete and i == len(payloads) - 1 else BATCH, payload)
+        return self
+
+    def mark(self, claim=None, first=1, flags=0, seq=None):
+        self.time += 1000
+        claim = claim or (self.ordinal, self.at)
+        return self.frame(MARK, struct.pack("<QQQqQ", *claim, first, self.time, flags), seq)
+
+    def close(self, first=1):
+        return self.mark(first=first, flags=1)
+
+    def seal(self, successor, count=None, salt=None):
+        index = b"".join(struct.pack("<IIq", *entry) for entry in self.entries)
+        self.frame(SEAL, struct.pack("<QqqQQQIIQ", self.records if count is None else count, self.oldest, self.time,
+                                     successor.ordinal, successor.salt if salt is None else salt, self.at + 80,
+                                     len(self.entries), crc32c(index + struct.pack("<Q", self.salt)), 0))
+        self.bytes[self.at:self.at + len(index)] = index
+        return self
+
+    def put(self, at, data):
+        self.bytes[at:at + len(data)] = data
+        return self
+
+    def damage(self, at):
+        self.bytes[at] ^= 1
+        return self
+
+
+def lines(first, *payloads):
+    return "".join("%d\t%s\n" % (first + i, payload.hex()) for i, payload in enumerate(payloads))
+
+
+class ReaderTest(unittest.TestCase):
+    def test_crc32c(self):
+        self.assertEqual(crc32c(b"123456789"), 0xE3069283)
+
+    def check(self, segments, out="", code=0, err=None, journal=None, files=(), args=()):
+        """Runs the reader. err: pieces of stderr, in order, or None: nothing at all. journal: JOURNAL, b"" for none."""
+        with tempfile.TemporaryDirectory() as folder:
+            if journal is None:
+                journal = journal_file(min((s.ordinal for s in segments), default=0))
+            contents = dict(files)
+            contents.update({"%016d.seg" % s.ordinal: bytes(s.bytes) for s in segments})
+            if journal:
+                contents["JOURNAL"] = journal
+            for name, data in contents.items():
+                with open(os.path.join(folder, name), "wb") as f:
+                    f.write(data)
+            run = subprocess.run([sys.executable, "-B", READER, *args, folder], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+        self.assertEqual((run.returncode, run.stdout), (code, out), run.stderr)
+        if err is None:
+            self.assertEqual(run.stderr, "")
+        rest = run.stderr
+        for piece in err or ():
+            self.assertIn(piece, rest, run.stderr)
+            rest = rest[rest.index(piece) + len(piece):]
+
+    # ---- one segment ----
+
+    def one(self):
+        return Seg(1).link().record(b"hello", b"", b"\0\xff" * 50)
+
+    ONE = lines(1, b"hello", b"", b"\0\xff" * 50)
+
+    def test_clean(self):
+        self.check([self.one().close()], self.ONE)
+
+    def test_quiet(self):
+        self.check([self.one().close()], "", args=["--quiet"])
+
+    def test_open(self):
+        self.check([self.one()], self.ONE)
+
+    def test_empty_journals(self):
+        self.check([], journal=journal_file(0))
+        self.check([Seg(1), Seg(2)], journal=journal_file(0))
+        self.check([Seg(1).link()])
+        self.check([Seg(1).link(seq=7, first=7).close(first=7)])
+
+    def test_void_and_batches(self):
+        seg = Seg(1).link().frame(VOID, b"xyz").batch(b"a", b"b", b"c").frame(VOID).batch(b"d", b"e").close()
+        self.check([seg], lines(1, b"a", b"b", b"c", b"d", b"e"))
+        lone = Seg(1).link().record(b"a").batch(b"a batch of one is no batch")
+        self.check([lone], lines(1, b"a"), err=["torn tail"])
+
+    def test_other_files_are_ignored(self):
+        self.check([self.one().close()], self.ONE, files={"LOCK": b"12", "0000000000000002.seg.tmp": b"x", "a.tmp": b"",
+                                                          ".x": b"", "notes.txt": b"", "0000000000000000.seg": b""})
+
+    def test_large_payload(self):
+        data = bytes(range(256)) * 120 + b"abc"
+        self.check([Seg(1, size=65536).link().record(data, b"x").close()], lines(1, data, b"x"))
+
+    def test_frames_to_the_very_end(self):
+        seg = Seg(1, size=8192).link().record(bytes([7]) * (4096 - 80 - 16))
+        self.assertEqual(seg.at, 8192)
+        self.check([seg], lines(1, bytes([7]) * 4000))
+
+    def test_torn(self):
+        seg = self.one().mark()
+        end = seg.at
+        seg.record(b"lost " * 10).damage(end + 20)
+        self.check([seg], self.ONE, err=["torn tail", "0000000000000001.seg", "offset %d, 66 bytes" % end])
+
+    def test_torn_far_behind(self):
+        seg = self.one().mark()
+        self.check([seg.put(12345, b"\1")], self.ONE, err=["offset %d, %d bytes" % (seg.at, 12346 - seg.at)])
+
+    def test_bad_padding_is_torn(self):
+        seg = self.one()
+        end = seg.at
+        self.check([seg.frame(RECORD, b"abc", pad=1)], self.ONE, err=["torn tail", "offset %d" % end])
+
+    def test_bad_lengths_are_torn(self):
+        for length in (1, 15, 1 << 20, 0xFFFFFFFF):
+            seg = self.one()
+            seg.put(seg.at, struct.pack("<IIQ", length, 5, 4 << 8 | 1))
+            self.check([seg], self.ONE, err=["offset %d" % seg.at])
+
+    def test_frames_out_of_order_are_torn(self):
+        for add in (lambda s: s.frame(RECORD, b"x", seq=9), lambda s: s.frame(LINK, bytes(64)),
+                    lambda s: s.frame(MARK, bytes(48)), lambda s: s.frame(VOID, b"", seq=3),
+                    lambda s: s.mark(claim=(1, s.at + 8)), lambda s: s.mark(claim=(2, 0))):
+            seg = self.one()
+            end = seg.at
+            self.check([add(seg)], self.ONE, err=["torn tail", "offset %d" % end])
+
+    def test_a_frame_elsewhere_or_of_another_segment_does_not_verify(self):
+        seg, other = self.one(), Seg(2).link().record(b"hello", b"", b"\0\xff" * 50)
+        copy = bytes(seg.bytes[4096 + 80:4096 + 80 + 24])
+        other.seq = 4
+        start = other.at
+        other.record(b"other")
+        self.check([self.one().put(seg.at, copy)], self.ONE, err=["offset %d" % seg.at])
+        self.check([self.one().put(seg.at, bytes(other.bytes[start:other.at]))], self.ONE, err=["offset %d" % seg.at])
+
+    def test_incomplete_batch(self):
+        seg = self.one().mark()
+        end = seg.at
+        self.check([seg.batch(b"x", b"y", complete=False)], self.ONE, err=["torn tail", "offset %d, " % end])
+
+    def test_batch_interrupted_by_another_frame(self):
+        for add in (lambda s: s.record(b"r"), lambda s: s.frame(VOID), lambda s: s.mark(claim=(0, 0))):
+            seg = self.one()
+            end = seg.at
+            self.check([add(seg.batch(b"x", complete=False))], self.ONE, err=["torn tail", "offset %d, " % end])
+
+    def test_bad_bit_below_a_claim(self):
+        seg = self.one()
+        self.check([seg.mark().record(b"z").damage(4096 + 80 + 17)], code=1, err=["corrupt", "1.seg at offset 4176"])
+
+    def test_every_bad_bit_below_the_claim_is_found(self):
+        seg = self.one().close()
+        starts = [4176, 4200, 4216, seg.at - 56, seg.at]
+        for at in range(4176, seg.at - 56, 5):
+            good = sum(end <= at for end in starts[1:])
+            out = "".join(line + "\n" for line in self.ONE.splitlines()[:good])
+            self.check([self.one().close().damage(at)], out, 1, ["corrupt", "offset %d:" % starts[good]])
+
+    def test_zeroed_sector_below_a_claim(self):
+        seg = Seg(1).link().record(b"a" * 1000, b"b" * 1000, b"c" * 1000, b"d" * 1000).close()
+        self.check([seg.put(4608, bytes(1536))], code=1, err=["offset 4176:"])
+
+    def test_damage_above_the_claim_is_torn(self):
+        seg = self.one().mark()
+        end = seg.at
+        self.check([seg.record(b"x", b"y").damage(end + 16)], self.ONE, err=["torn tail", "offset %d" % end])
+
+    def test_closing_mark_damaged(self):
+        seg = self.one()
+        end = seg.at
+        self.check([seg.mark(claim=(0, 0)).damage(end + 16)], self.ONE, err=["torn tail", "offset %d, " % end])
+
+    def test_link_damaged_below_a_claim(self):
+        self.check([self.one().close().damage(4100)], code=1, err=["1.seg at offset 4096"])
+
+    def test_link_damaged_without_claims(self):
+        self.check([self.one().damage(4100)], err=["torn tail", "1.seg at offset 4096"])
+
+    def test_first_live_seq(self):
+        self.check([self.one().close(first=3)], lines(3, b"\0\xff" * 50))
+        self.check([self.one().close(first=4)], "")
+        self.check([self.one().close(first=5)], "", 1, ["first live seq 5"])
+        self.check([self.one().mark(first=2).close(first=3)], lines(3, b"\0\xff" * 50))
+        self.check([Seg(1).link(seq=5, first=4).record(b"e").close(first=4)], lines(5, b"e"), 1, ["first live seq 4"])
+
+    def test_unknown_kind_and_flags(self):
+        for kind in (8, 31, 0x21, 0x41, 0x81, 0):
+            seg = self.one()
+            self.check([seg.frame(kind, b"new").close()], "", 3, ["unknown kind"])
+        self.check([Seg(1).frame(0x25, bytes(64))], "", 3, ["unknown kind"])
+
+    # ---- identities and JOURNAL ----
+
+    def test_bad_identities(self):
+        for seg in (self.one().damage(0), self.one().damage(13), self.one().damage(20), self.one().damage(2000),
+                    self.one().damage(4095), Seg(1, named=2), Seg(1, named_size=8192), Seg(1, size=4096),
+                    Seg(1, size=12000)):
+            self.check([seg], "", 1, ["corrupt", "0000000000000001.seg at offset 0"])
+        for size in (0, 1, 15, 4095):
+            self.check([], "", 1, ["1.seg at offset 0"], files={"0000000000000001.seg": bytes(self.one().bytes[:size])})
+        self.check([], "", 1, ["1.seg at offset 0"], files={"0000000000000001.seg": bytes(self.one().bytes[:8192])})
+
+    def test_newer_segments(self):
+        self.check([self.one(), Seg(2, version=2)], "", 3, ["version 2"])
+        self.check([self.one(), Seg(2, features=4)], "", 3, ["features"])
+
+    def test_two_journals(self):
+        self.check([self.one(), Seg(2, id=bytes(16))], "", 1, ["2.seg at offset 0: belongs to another"])
+        self.check([self.one()], "", 1, ["1.seg at offset 0: belongs to another"],
+                   journal=journal_file(1, id=bytes(16)))
+
+    def test_bad_identity_off_the_chain(self):
+        old = Seg(1).link().record(b"dead")
+        new = Seg(2).link(seq=8, first=8, reason=5).record(b"x").close(first=8)
+        self.check([old, new], lines(8, b"x"))
+        self.check([old.damage(50), new], lines(8, b"x"), 1, ["1.seg at offset 0"])
+
+    def test_journal_file_damaged(self):
+        good = journal_file(1)
+        for journal in (b"x", good[:15], good[:127], good + b"\0", flip(good, 0), flip(good, 9), flip(good, 12),
+                        flip(good, 33), flip(good, 50), flip(good, 63), flip(good, 90), flip(good, 127), b""):
+            self.check([self.one().close()], self.ONE, 1, ["corrupt: JOURNAL at offset 0"], journal=journal)
+
+    def test_journal_file_newer(self):
+        self.check([self.one()], "", 3, ["version 2"], journal=journal_file(1, version=2))
+
+    def test_not_a_journal(self):
+        self.check([], "", 3, ["not a journal"], journal=b"")
+        self.check([], "", 1, ["JOURNAL at offset 0: wrong magic"], journal=b"a text that is called JOURNAL")
+        run = subprocess.run([sys.executable, "-B", READER, READER + ".none"], stderr=subprocess.PIPE)
+        self.assertEqual(run.returncode, 3)
+
+    def test_usage(self):
+        for args in ([], ["a", "b"], ["--what", "a"]):
+            run = subprocess.run([sys.executable, "-B", READER, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(run.returncode, 2)
+
+    # ---- several segments ----
+
+    def rolled(self, claim=True, more=True):
+        """Segment 1 is full, 2 goes on behind its seal, 3 is prepared."""
+        one, two, three = Seg(1), Seg(2), Seg(3)
+        one.link().record(b"a" * 3000, b"b" * 3000).mark().record(b"c" * 3000).seal(two)
+        if more:
+            two.link(one, seq=4, claim=(1, one.at + 32) if claim else (0, 0), reason=2).record(b"d", b"e")
+        return one, two, three
+
+    ABC = (b"a" * 3000, b"b" * 3000, b"c" * 3000)
+    ROLLED = lines(1, *ABC, b"d", b"e")
+
+    def test_roll(self):
+        one, two, three = self.rolled()
+        self.check([one, two, three], self.ROLLED)
+        self.check([one, two.close()], self.ROLLED)
+
+    def test_sealed_newest(self):
+        one, two, three = self.rolled(more=False)
+        self.check([one, two, three], lines(1, *self.ABC))
+        self.check([one.put(one.at + 32, b"\1"), two], lines(1, *self.ABC))  # nothing is torn behind a seal
+
+    def test_sealed_newest_without_its_successor(self):
+        one, two, three = self.rolled(more=False)
+        self.check([one], lines(1, *self.ABC), 1, ["2.seg at offset 0: missing"])
+        one = Seg(1).link().record(b"x").seal(two, salt=5)
+        self.check([one, two], lines(1, b"x"), 1, ["2.seg at offset 0"])
+        one = Seg(1).link().record(b"x").seal(three)
+        self.check([one, two], lines(1, b"x"), 1, ["3.seg at offset 0"])
+
+    def test_seal_out_of_order_is_torn(self):
+        for prepare in (lambda s: s.batch(b"x", complete=False), lambda s: setattr(s, "seq", 9)):
+            seg = self.one()
+            end = seg.at
+            prepare(seg)
+            self.check([seg.seal(Seg(2)), Seg(2)], self.ONE, err=["torn tail", "1.seg at offset %d, " % end])
+
+    def test_index_damaged_below_a_claim(self):
+        one, two, three = self.rolled()
+        one.damage(one.at + 20)
+        self.check([one, two.close()], self.ROLLED, 1, ["corrupt", "1.seg at offset %d" % one.at])
+
+    def test_index_damaged_above_all_claims(self):
+        one, two, three = self.rolled(claim=False)
+        self.check([one.damage(one.at), two], self.ROLLED, err=["torn index", "1.seg at offset %d" % one.at])
+        one, two, three = self.rolled(more=False)
+        self.check([one.damage(one.at), two], lines(1, *self.ABC), err=["torn index", "1.seg at offset %d" % one.at])
+
+    def test_index_that_disagrees_with_the_frames(self):
+        one, two = Seg(1), Seg(2)
+        one.link().record(*self.ABC)
+        one.entries[1] = one.entries[0]
+        one.seal(two)
+        two.link(one, seq=4, claim=(1, one.at)).close()
+        self.check([one, two], lines(1, *self.ABC), 1, ["1.seg"])
+
+    def test_seal_that_disagrees_with_the_frames(self):
+        one, two = Seg(1), Seg(2)
+        one.link().record(b"x").seal(two, count=2)
+        at = one.at - 80
+        two.link(one, seq=2, claim=(1, one.at)).close()
+        self.check([one, two], lines(1, b"x"), 1, ["1.seg at offset %d" % at])
+
+    def test_damage_in_an_older_segment(self):
+        one, two, three = self.rolled()
+        self.check([one.damage(4096 + 80 + 3016 + 99), two.close()], lines(1, self.ABC[0]), 1, ["1.seg at offset 7192"])
+
+    def test_damage_twice_prints_only_what_precedes_both(self):
+        one, two, three = self.rolled()
+        two.close().seal(three)
+        three.link(two, seq=6, claim=(2, two.at)).record(b"f").close()
+        one.damage(7300)
+        self.check([one, two.damage(4096 + 80 + 16), three], lines(1, self.ABC[0]), 1, ["2.seg at offset 4176"])
+
+    def test_older_segment_missing_or_replaced(self):
+        one, two, three = self.rolled()
+        self.check([two.close()], "", 1, ["0000000000000001.seg at offset 0"])
+        one.salt += 1
+        other = Seg(1)
+        other.salt = one.salt
+        struct.pack_into("<Q", other.bytes, 40, one.salt)
+        struct.pack_into("<I", other.bytes, 4092, crc32c(bytes(other.bytes[:4092])))
+        self.check([other.link().record(b"x"), two], "", 1, ["1.seg at offset 0"])
+        self.check([Seg(1, version=1).damage(99), two], "", 1, ["1.seg at offset 0"])
+
+    def test_link_damaged_in_an_older_segment(self):
+        one, two, three = self.rolled()
+        self.check([one.damage(4111), two.close()], "", 1, ["1.seg at offset 4096"])
+
+    def test_dropped_segments_need_not_exist(self):
+        one, two, three = self.rolled()
+        two.close(first=4)
+        self.check([two, three], lines(4, b"d", b"e"), journal=journal_file(2))
+        self.check([one, two, three], lines(4, b"d", b"e"))
+        self.check([one.damage(7300), two, three], lines(4, b"d", b"e"))
+        two.mark(first=5)
+        self.check([two], lines(5, b"e"), journal=journal_file(2))
+
+    def test_truncated_back_with_dead_bytes(self):
+        one, two = Seg(1), Seg(2)
+        one.link().record(b"a", b"b")
+        end = one.at
+        one.record(b"dead", b"dead").close()
+        two.link(one, seq=3, end=end, claim=(1, end), reason=4).record(b"c").close()
+        self.check([one, two], lines(1, b"a", b"b", b"c"), journal=journal_file(2))
+        self.check([one.damage(end + 17).damage(9000), two], lines(1, b"a", b"b", b"c"), journal=journal_file(2))
+        self.check([one.put(end, bytes(range(256))), two], lines(1, b"a", b"b", b"c"))
+
+    def test_newer_frames_in_dead_bytes_do_not_matter(self):
+        one, two = Seg(1), Seg(2)
+        end = one.link().record(b"a").at
+        one.frame(0x21, b"dead")
+        self.check([one, two.link(one, seq=2, end=end, claim=(1, end), reason=4).close()], lines(1, b"a"))
+
+    def test_truncated_back_inside_a_batch(self):
+        one, two = Seg(1), Seg(2)
+        end = one.link().batch(b"a", b"b", b"c").at - 24
+        two.link(one, seq=3, end=end, claim=(1, end), reason=4).record(b"C").close()
+        self.check([one.close(), two], lines(1, b"a", b"b", b"C"))
+
+    def test_link_that_does_not_fit_below_a_claim(self):
+        ab = lines(1, b"a", b"b")
+        for end, seq, at, good in ((4184, 3, "1.seg at offset 4176", ""), (4200, 3, "1.seg at offset 4096", ""),
+                                   (9000, 3, "1.seg at offset 4224", ab), (4224, 2, "1.seg at offset 4096", ""),
+                                   (4096, 2, "2.seg at offset 4096", "")):
+            one, two = Seg(1).link().record(b"a", b"b"), Seg(2)
+            self.assertEqual(one.at, 4224)
+            two.link(one, seq=seq, end=end, claim=(1, 4224), reason=3)
+            self.check([one, two.close()], good, 1, [at])
+
+    def test_newest_missing(self):
+        self.check([self.one().close()], "", 1, ["0000000000000002.seg at offset 0"], journal=journal_file(2))
+        self.check([], "", 1, ["0000000000000001.seg at offset 0"], journal=journal_file(1))
+
+    def test_newest_without_a_link_yet(self):
+        self.check([self.one().close(), Seg(2)], self.ONE, journal=journal_file(2))
+
+    def test_gap_above_the_newest(self):
+        """The missing segment may have cut what is before it anywhere: only a seal that names it makes that certain."""
+        self.check([self.one().close(), Seg(2), Seg(4)], "", 1, ["3.seg at offset 0: missing"])
+        self.check([self.one().close(), Seg(3)], "", 1, ["2.seg at offset 0: missing"])
+        self.check([self.one().seal(Seg(2)), Seg(3)], self.ONE, 1, ["2.seg at offset 0: missing"])
+        self.check([Seg(2)], "", 1, ["1.seg at offset 0: missing"], journal=journal_file(0))
+
+    def test_bad_identity_above_the_newest(self):
+        self.check([self.one().close(), Seg(2).damage(4000)], "", 1, ["2.seg at offset 0"])
+        self.check([self.one().seal(Seg(2)), Seg(2).damage(4000)], self.ONE, 1, ["2.seg at offset 0"])
+
+    def test_claim_of_journal_file(self):
+        one, end = self.one(), self.one().at
+        self.check([one], self.ONE, journal=journal_file(1, claim=(1, end)))
+        lost = self.one().put(4096, bytes(8192))  # with all that claims it
+        self.check([lost], "", journal=journal_file(1))
+        self.check([lost], "", 1, ["1.seg at offset 4096"], journal=journal_file(1, claim=(1, end)))
+        self.check([one], "", 1, ["2.seg at offset"], journal=journal_file(1, claim=(2, 4176)))
+
+    def test_lost_link_with_a_torn_candidate(self):
+        """2 links to an end that 1 does not reach, and nothing claims it: 2 was never made durable."""
+        one, two = self.one(), Seg(2)
+        two.link(one, seq=5, end=one.at + 24, reason=2).record(b"never durable")
+        self.check([one, two], self.ONE, err=["torn tail: 0000000000000002.seg at offset 4096, "])
+        self.check([one, two.mark()], self.ONE, 1, ["1.seg at offset %d" % one.at])
+
+    def test_lost_link_of_a_claimed_segment(self):
+        one, two, three = self.rolled()
+        self.check([one, two.mark().damage(4111)], lines(1, *self.ABC), 1, ["2.seg at offset 4096"])
+        self.check([one, self.rolled()[1].damage(4111)], lines(1, *self.ABC), err=["torn tail: 0000000000000002.seg"])
+
+    def test_claim_of_a_failed_candidate_counts(self):
+        one, two, three = self.one(), Seg(2), Seg(3)
+        end = one.at
+        three.link(two, end=4208, seq=9, claim=(1, end + 8))
+        self.check([one, two, three], self.ONE, 1, ["1.seg at offset %d" % end])
+        three = Seg(3).link(two, end=4208, seq=9, claim=(1, end))
+        self.check([one, two, three], self.ONE, err=["torn tail: 0000000000000003.seg at offset 4096"])
+
+    def test_recovery_skips_an_abandoned_segment(self):
+        one, two, three = self.one(), Seg(2), Seg(3)
+        two.link(one, seq=5, end=one.at + 24).record(b"abandoned").mark()
+        three.link(one, seq=4, claim=(1, one.at), reason=3).record(b"kept").close()
+        self.check([one, two, three], self.ONE + lines(4, b"kept"), journal=journal_file(3))
+
+    def test_bad_links_are_no_candidates(self):
+        one, two = self.one(), Seg(2)
+        self.check([one, two.link(two, seq=4)], self.ONE, err=["torn tail: 0000000000000002.seg"])
+        self.check([one, Seg(2).link(one, seq=4, claim=(2, 0))], self.ONE, err=["torn tail: 0000000000000002.seg"])
+
+
+if __name__ == "__main__":
+    unittest.main()
