@@ -34,33 +34,39 @@ func (i *injection) String() string {
 	return fmt.Sprintf("operation %d (%v) fails: %v, sticky %v", i.FailAt, i.op, i.Err, i.Sticky)
 }
 
-// TestModelErrors: every operation fails, once or from then on. Either the journal says so and
-// works when the operation does, or it has failed for ever; neither breaks a promise, and none is
-// made that does not hold after a power cut.
+// TestModelErrors: every operation fails, once or from then on. Either the journal says so and works
+// when the operation does, or it has failed for ever; neither breaks a promise, and none is made that
+// does not hold after a power cut.
 func TestModelErrors(t *testing.T) {
 	modelSetup(t)
 	var all tally
 	for n, text := range errorScripts {
-		w := newWalk(text, uint64(n), 0, simdisk.Options{Torn: n%2 == 1})
-		w.segment = 12 << 10
-		w.opts.Coarse = simdisk.IsTemporary
-		for k, op := range w.operations() {
-			if op.Kind == simdisk.OpStore {
-				continue
-			}
-			for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
-				for _, sticky := range []bool{false, true} {
-					i := &injection{simdisk.Ops{FailAt: k, Sticky: sticky, Err: err}, op}
-					w.inject(i)
-				}
-			}
-			if w.done() {
-				break
+		all.errors(t, text, uint64(n), 1)
+	}
+	for seed := uint64(1000); all.states < modelStates(t, 80_000) && all.violations == 0; seed++ {
+		r := newRand(seed)
+		text := "sp"[seed%2:seed%2+1] + ": " + randomScript(r, 3+r.IntN(8))
+		all.errors(t, text, seed, 3)
+	}
+	t.Logf("%d walks, %d states", all.walks, all.states)
+}
+
+// errors runs a script once for each kind of error and every stride-th operation.
+func (s *tally) errors(t *testing.T, text string, seed uint64, stride int) {
+	w := newWalk(text, seed, 0, simdisk.Options{Torn: seed%2 == 1})
+	w.segment = 12 << 10
+	w.opts.Coarse = simdisk.IsTemporary
+	for k, op := range w.operations() {
+		if op.Kind == simdisk.OpStore || (k+int(seed))%stride != 0 || w.done() {
+			continue
+		}
+		for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
+			for _, sticky := range []bool{false, true} {
+				w.inject(&injection{simdisk.Ops{FailAt: k, Sticky: sticky, Err: err}, op})
 			}
 		}
-		all.add(t, w)
 	}
-	t.Logf("%v", &all)
+	s.add(t, w)
 }
 
 // operations returns the operations that the script makes when none fails.

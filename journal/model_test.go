@@ -114,7 +114,7 @@ func TestModel(t *testing.T) {
 	modelSetup(t)
 	start := time.Now()
 	var all tally
-	states := modelStates(t, 400_000)
+	states := modelStates(t, 300_000)
 	all.scripts(t, states*2/3, simdisk.Options{})
 	all.random(t, states-all.states)
 	t.Logf("%v in %v", &all, time.Since(start).Round(time.Millisecond))

@@ -98,7 +98,7 @@ func (o *Options) withDefaults() (Options, error) {
 		return c, fmt.Errorf("%w: SegmentSize %d is not in %d to %d",
 			ErrOptions, c.SegmentSize, minSegmentSize, most)
 	}
-	c.SegmentSize = (c.SegmentSize + segment.SizeUnit - 1) / segment.SizeUnit * segment.SizeUnit
+	c.SegmentSize = roundUp(c.SegmentSize)
 	if c.Durability < Synced || c.Durability > Interval {
 		return c, fmt.Errorf("%w: Durability %d", ErrOptions, int(c.Durability))
 	}
@@ -110,11 +110,16 @@ func (o *Options) withDefaults() (Options, error) {
 
 // MaxRecord returns the size in bytes of the largest record that a segment of segmentSize bytes
 // holds.
-func MaxRecord(segmentSize int64) int64 { return segment.MaxRecord(segmentSize) }
+func MaxRecord(segmentSize int64) int64 { return segment.MaxRecord(roundUp(segmentSize)) }
 
 // MaxBatch returns how many bytes a batch may take in a segment of segmentSize bytes: the sum of
 // FrameSize over its payloads.
-func MaxBatch(segmentSize int64) int64 { return segment.MaxBatch(segmentSize) }
+func MaxBatch(segmentSize int64) int64 { return segment.MaxBatch(roundUp(segmentSize)) }
+
+// roundUp returns the size that a segment really gets.
+func roundUp(size int64) int64 {
+	return (size + segment.SizeUnit - 1) / segment.SizeUnit * segment.SizeUnit
+}
 
 // FrameSize returns how many bytes of a segment a payload of n bytes takes: n + 16, rounded up to a
 // multiple of 8.

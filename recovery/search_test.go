@@ -129,6 +129,12 @@ func TestEnds(t *testing.T) {
 			d.done().edit(name(2), func(b []byte) { b[8000] = 1 })
 		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "no valid link"},
 
+		{name: "a byte in the segment above, and an unused one above that", build: func(d *dir) {
+			d.start().append(3).close().prepare(2)
+			d.prepare(3)
+			d.done().edit(name(2), func(b []byte) { b[8000] = 1 })
+		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "no valid link"},
+
 		{name: "chain break that nobody claims", build: func(d *dir) {
 			d.start().append(5).roll().append(2).done().flip(1, d.frameOffset(1, 4)+40)
 		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "bad checksum"},
@@ -358,6 +364,13 @@ func TestRefusals(t *testing.T) {
 		{"newest segment missing, only JOURNAL knows", func(d *dir) {
 			d.start().append(5).sync().mark().truncateBack(2, 3).done().remove(name(2))
 		}, LostNewest, segment.ErrMissing, pos(2, 0), 6, 0},
+		{"newest segment missing, JOURNAL claims it", func(d *dir) {
+			d.start().append(5).sync().mark().truncateBack(2, 3).append(1).close().done().remove(name(2))
+		}, DamagedEnd, segment.ErrMissing, pos(2, 0), 0, 0},
+		{"newest segment's identity is bad: what it has cut off is not shown", func(d *dir) {
+			d.start().append(5).roll().append(5).sync().mark().truncateBack(3, 2).append(1).close().done()
+			d.remove(name(2)).flip(3, 100)
+		}, DamagedEnd, segment.ErrChecksum, pos(3, 0), 0, 0},
 		{"all segments missing", func(d *dir) { d.start().done().remove(name(1)) },
 			LostNewest, segment.ErrMissing, pos(1, 0), 0, 0},
 		{"all segments missing, JOURNAL claims them", func(d *dir) {
@@ -394,7 +407,7 @@ func TestRefusals(t *testing.T) {
 				if at != c.at || ce.Seq != c.seq || ce.Path != path(name(c.at.Ordinal)) {
 					t.Errorf("%s at %v from seq %d on, want %v and %d", ce.Path, at, ce.Seq, c.at, c.seq)
 				}
-				if st.Report.Verdict != Corrupt || len(st.Report.Damage) == 0 ||
+				if st.Report.Verdict != Corrupt || len(st.Report.Damage) != 1 ||
 					st.Report.Damage[0].Segment != at.Ordinal || st.Report.Damage[0].Redundant {
 					t.Errorf("verdict %s, damage %v", st.Report.Verdict, st.Report.Damage)
 				}
@@ -404,6 +417,74 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRefusedFirstLive: what was dropped in front stays dropped where the rest is damaged.
+func TestRefusedFirstLive(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		build       func(d *dir)
+		first, last segment.Seq // shown
+	}{
+		{"the mark that says so is behind the damage", func(d *dir) {
+			d.start().append(6).sync()
+			d.firstLive = 3
+			d.mark().done().flip(1, at(4)+40)
+		}, 3, 4},
+		{"the mark that says so is in a later segment", func(d *dir) {
+			d.start().append(6).sync().roll()
+			d.firstLive = 4
+			d.mark().done().flip(1, at(4)+40)
+		}, 4, 4},
+		{"the mark that says so is in front of a lost segment", func(d *dir) {
+			d.start().append(6)
+			d.firstLive = 4
+			d.mark().seal()
+			d.done().remove(name(2))
+		}, 4, 6},
+		{"all that is before the damage was dropped", func(d *dir) {
+			d.start().append(6).sync().roll()
+			d.firstLive = 6
+			d.mark().done().flip(1, at(3)+40)
+		}, 4, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDir(t)
+			c.build(d)
+			d.done()
+			st := look(t, d, Options{Full: true})
+			if st.Err == nil || st.FirstLive != c.first || st.Next != c.last+1 {
+				t.Errorf("shown are %d to %d, want %d to %d (%v)",
+					st.FirstLive, st.Next-1, c.first, c.last, st.Err)
+			}
+		})
+	}
+}
+
+// TestPredecessorBeginsLater: a predecessor whose base seq is above its successor's is no
+// predecessor, whatever is claimed.
+func TestPredecessorBeginsLater(t *testing.T) {
+	d := newDir(t)
+	d.link(1, segment.Link{Base: 5, Reason: segment.ReasonReset})
+	d.records = make([]string, 4)
+	d.append(2).sync()
+	l := d.follow(d.open[0])
+	l.Base, l.FirstLive = 3, 1
+	d.link(2, l)
+	d.done()
+	d.records = nil
+	for _, full := range []bool{false, true} {
+		st, err := Scan(d.fsys, testDir, Options{Full: full})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ce *segment.CorruptError
+		if st.Label != BrokenChain || !errors.As(st.Err, &ce) || ce.Segment != 1 ||
+			ce.Offset != segment.FirstFrame {
+			t.Errorf("%s, %v", st.Label, st.Err)
+		}
+		st.Close()
 	}
 }
 

@@ -110,6 +110,15 @@ func TestListings(t *testing.T) {
 	if st.Highest != 5 || st.End.Ordinal != 3 || st.Claim != st.Journal.Claim {
 		t.Errorf("highest %d, end %v, claim %v", st.Highest, st.End, st.Claim)
 	}
+	d.flip(2, 100)
+	if got := d.scan(Options{}).Dead(); len(got) != 0 {
+		t.Errorf("damaged, and dead: %d", got)
+	}
+	d.flip(5, 100)
+	if got := d.scan(Options{}).Prepared(); slices.Contains(got, 5) {
+		t.Errorf("damaged, and prepared: %d", got)
+	}
+	d.flip(5, 100)
 	if err := Remove(d.fsys, testDir, append(st.Temps(), "not there")...); err != nil {
 		t.Error(err)
 	}

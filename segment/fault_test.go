@@ -123,6 +123,9 @@ func TestFaults(t *testing.T) {
 func TestFaultBehindTheCut(t *testing.T) {
 	w := realWriter(t, 64<<10)
 	s := w.Segment()
+	if err := s.Dirty(FirstFrame, Offset(2*s.Size)); err != nil {
+		t.Errorf("dirtying more than there is: %v", err)
+	}
 	cut := Offset(2 * max(os.Getpagesize(), 4096))
 	if err := os.Truncate(s.Path(), int64(cut)); err != nil {
 		t.Fatal(err)
@@ -187,9 +190,10 @@ func TestStoreInView(t *testing.T) {
 // TestForeignPanics: a panic that is no fault in the segment's memory goes on, and the goroutine's
 // setting for faults is what it was.
 func TestForeignPanics(t *testing.T) {
+	below := realWriter(t, 0).Segment() // below or above in memory
 	w := realWriter(t, 0)
-	other := realWriter(t, 0).Segment()
-	if err := os.Truncate(other.Path(), 0); err != nil {
+	above := realWriter(t, 0).Segment()
+	if err := errors.Join(os.Truncate(below.Path(), 0), os.Truncate(above.Path(), 0)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -199,7 +203,8 @@ func TestForeignPanics(t *testing.T) {
 		{"panic", func([]byte) error { panic("mine") }},
 		{"nil pointer", func([]byte) error { var p *int; *p = 1; return nil }},
 		{"out of range", func(p []byte) error { p[len(p)] = 1; return nil }},
-		{"fault in another segment", func([]byte) error { sink = other.m.b[FirstFrame]; return nil }},
+		{"fault in another segment", func([]byte) error { sink = below.m.b[FirstFrame]; return nil }},
+		{"fault in a third one", func([]byte) error { sink = above.m.b[FirstFrame]; return nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, call := range []func(){
