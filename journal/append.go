@@ -209,6 +209,10 @@ func (j *Journal) unprepared(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
+// maxUnsynced is how many sealed segments wait for a sync before one is made in the background, whatever
+// the durability level: each keeps a descriptor and dirty pages until then.
+const maxUnsynced = 16
+
 // rollLocked seals the full segment and goes on in the next one, which is ready as a rule.
 func (j *Journal) rollLocked() error {
 	seg, err := j.factory.take()
@@ -220,6 +224,10 @@ func (j *Journal) rollLocked() error {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
 	j.mu.rolls++
+	if j.mu.unsynced++; j.mu.unsynced >= maxUnsynced && j.factory.background {
+		j.mu.unsynced = 0
+		go j.Sync(context.Background()) // an error is sticky: the next append returns it
+	}
 	old := w.Segment()
 	return j.linkLocked(seg, segment.Link{
 		Base: w.Next(), Pred: old.Ordinal, PredSalt: old.Salt, PredEnd: old.End(),

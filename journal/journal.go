@@ -51,6 +51,7 @@ type Journal struct {
 		atMark    bool // the last frame is a closing mark
 		prepareAt segment.Offset
 		rolls     uint64
+		unsynced  int // segments that were sealed since the last sync
 	}
 
 	// Watermarks. Written under mu, read by anyone. A record is visible when published says so; the
@@ -235,6 +236,9 @@ func (j *Journal) adopt(st *recovery.State) error {
 	for _, w := range st.Report.Warnings {
 		j.log.Warn("found at open", zap.String("warning", w))
 	}
+	if st.Next > segment.MaxSeq-1<<40 || st.Highest >= segment.MaxOrdinal-1<<20 {
+		return fmt.Errorf("seq %d in segment %d: %w: no numbers are left", st.Next, st.Highest, ErrOptions)
+	}
 	start := segment.Link{
 		Base: st.Next, FirstLive: st.FirstLive, Reason: segment.ReasonStart,
 	}
@@ -281,7 +285,7 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	j.setPrepareAt(seg)
 	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on
 	// the disk, and no sync would write it.
-	return errors.Join(old.Drop(), seg.Dirty(j.syncer.pos.Offset-1, j.syncer.pos.Offset))
+	return errors.Join(old.Drop(), seg.Dirty(scan.Claim.Offset, scan.End))
 }
 
 // Report describes what Open found.

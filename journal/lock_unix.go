@@ -19,7 +19,7 @@ import (
 // Close, or with the process, however it ends.
 func lock(dir string) (io.Closer, error) {
 	path := filepath.Join(dir, segment.LockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -40,8 +40,12 @@ func (i *injection) String() string {
 func TestModelErrors(t *testing.T) {
 	modelSetup(t)
 	var all tally
+	stride := 1
+	if testing.Short() || raceEnabled {
+		stride = 7
+	}
 	for n, text := range errorScripts {
-		all.errors(t, text, uint64(n), 1)
+		all.errors(t, text, uint64(n), stride)
 	}
 	for seed := uint64(1000); all.states < modelStates(t, 80_000) && all.violations == 0; seed++ {
 		r := newRand(seed)

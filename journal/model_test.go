@@ -72,6 +72,7 @@ var scripts = []string{
 	"p: a1000*3 m1000 s a900 m2500 s m2500 tf3 a9 s",
 }
 
+// modelStates returns how many states to walk where usual is usual.
 func modelStates(t testing.TB, usual int) int {
 	if s := os.Getenv("MMJOURNAL_MODEL_STATES"); s != "" {
 		n, err := strconv.Atoi(s)
@@ -81,7 +82,10 @@ func modelStates(t testing.TB, usual int) int {
 		return n
 	}
 	if testing.Short() {
-		return usual / 10
+		usual /= 10
+	}
+	if raceEnabled {
+		usual /= 5
 	}
 	return usual
 }
@@ -124,8 +128,11 @@ func TestModel(t *testing.T) {
 // the others.
 func (s *tally) scripts(t *testing.T, states int, o simdisk.Options) {
 	left := 2 * len(scripts)
-	for _, text := range scripts {
+	for i, text := range scripts {
 		for _, torn := range []bool{false, true} {
+			if raceEnabled && i%4 > 0 {
+				continue
+			}
 			o.Torn = torn
 			w := newWalk(text, 1, max(states-s.states, 0)/left, o)
 			w.run()

@@ -5,7 +5,7 @@
 //	search.go     find the newest segment and walk the chain back from it (segment/FORMAT.md §6)
 //	decide.go     facts → label → action, as a table
 //	report.go     what was found, for people and for programs
-//	settle.go     what is shown is durable before it is shown
+//	state.go      the result; what is shown is made durable before it is shown
 //
-// Everything but [State.Settle] and [State.Discard] only reads. Package journal acts on the result.
+// Everything but [State.Settle] and [Remove] only reads. Package journal acts on the result.
 package recovery

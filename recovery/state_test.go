@@ -325,34 +325,37 @@ func TestIOErrors(t *testing.T) {
 	}
 }
 
-// TestFault: a file that is cut while it is scanned is an error, not damage.
+// TestFault: a file that is cut while it is scanned, the newest or a predecessor, trusted or not,
+// is an error, not damage.
 func TestFault(t *testing.T) {
-	osDir := t.TempDir()
-	d := newDir(t)
-	d.start().append(30).close().done()
-	for file, content := range d.content() {
-		if err := os.WriteFile(filepath.Join(osDir, file), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	watch := &watchFS{FS: segment.OS, hook: func(op, name string) error {
-		if op == "close" && name == segment.FileName(1) {
-			return os.Truncate(filepath.Join(osDir, name), 4096)
-		}
-		return nil
-	}}
-	_, err := Scan(watch, osDir, Options{})
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(err)
-	}
 	if os.Getpagesize() > 4096 {
-		t.Skip("the file's end is not at a page's end")
+		t.Skip("the files are smaller than a page")
 	}
-	if !errors.Is(err, segment.ErrFault) || errors.Is(err, segment.ErrCorrupt) {
-		t.Errorf("error %v, want ErrFault", err)
-	}
-	if watch.handles != 0 || watch.maps != 0 {
-		t.Errorf("%d handles, %d mappings left", watch.handles, watch.maps)
+	d := newDir(t)
+	d.start().append(30).roll().append(1).close().done()
+	for _, cut := range []uint64{1, 2} {
+		for _, full := range []bool{false, true} {
+			osDir := t.TempDir()
+			for file, content := range d.content() {
+				d.must(os.WriteFile(filepath.Join(osDir, file), []byte(content), 0o600))
+			}
+			watch := &watchFS{FS: segment.OS, hook: func(op, what string) error {
+				if op == "close" && what == name(cut) {
+					return os.Truncate(filepath.Join(osDir, what), 4096)
+				}
+				return nil
+			}}
+			_, err := Scan(watch, osDir, Options{Full: full})
+			if errors.Is(err, errors.ErrUnsupported) {
+				t.Skip(err)
+			}
+			if !errors.Is(err, segment.ErrFault) || errors.Is(err, segment.ErrCorrupt) {
+				t.Errorf("segment %d cut, full %v: error %v, want ErrFault", cut, full, err)
+			}
+			if watch.handles != 0 || watch.maps != 0 {
+				t.Errorf("%d handles, %d mappings left", watch.handles, watch.maps)
+			}
+		}
 	}
 }
 

@@ -379,6 +379,9 @@ func pad8[T ~int | ~int64](n T) T { return (n + 7) &^ 7 }
 // zero reports whether all bytes of b are zero.
 func zero(b []byte) bool { return lastNonZero(b) < 0 }
 
+// MaxOrdinal is the largest ordinal that a file's name can hold.
+const MaxOrdinal = 1e16 - 1
+
 // FileName returns the name of the segment file with that ordinal.
 func FileName(ordinal uint64) string { return fmt.Sprintf("%016d.seg", ordinal) }
 

@@ -387,7 +387,7 @@ func TestPosition(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, ordinal := range []uint64{1, 42, 9_999_999_999_999_999} {
+	for _, ordinal := range []uint64{1, 42, MaxOrdinal} {
 		name := FileName(ordinal)
 		if got, ok := ParseFileName(name); !ok || got != ordinal || len(name) != 20 {
 			t.Errorf("%s: %d, %v", name, got, ok)
@@ -509,7 +509,7 @@ func TestFrameSize(t *testing.T) {
 func TestErrorTexts(t *testing.T) {
 	corrupt := &CorruptError{Path: "d/x.seg", Segment: 1, Offset: 4176, Seq: 9, Err: ErrChecksum}
 	noSeq := &CorruptError{Path: "d/x.seg", Segment: 1, Offset: 4176, Err: ErrHole}
-	fault := &FaultError{Op: "append", Path: "d/x.seg", Offset: 8192, Err: io0}
+	fault := &FaultError{Op: "append", Path: "d/x.seg", Offset: 8192, Err: errRuntime}
 	for _, c := range []struct {
 		err  error
 		want string
@@ -527,9 +527,9 @@ func TestErrorTexts(t *testing.T) {
 		errors.Is(corrupt, ErrFault) {
 		t.Error("CorruptError is not what it should be")
 	}
-	if !errors.Is(fault, ErrFault) || !errors.Is(fault, io0) || errors.Is(fault, ErrCorrupt) {
+	if !errors.Is(fault, ErrFault) || !errors.Is(fault, errRuntime) || errors.Is(fault, ErrCorrupt) {
 		t.Error("FaultError is not what it should be")
 	}
 }
 
-var io0 = errors.New("what the runtime said")
+var errRuntime = errors.New("what the runtime said")

@@ -35,7 +35,9 @@ func startLink() Link {
 }
 
 // heapBytes returns size zero bytes whose address is a multiple of 8, from the Go heap: there the
-// race detector sees every access.
+// race detector sees every access. (Inlined, it might take them from the stack.)
+//
+//go:noinline
 func heapBytes(size int64) []byte { return make([]byte, size) }
 
 // heapFile is a File over bytes of the heap, as much of one as a Segment needs.

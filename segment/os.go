@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // OS is the operating system's file system. Files are created with mode 0600, directories with
@@ -32,7 +33,10 @@ func (osFS) MkdirAll(dir string) error {
 	return osFS{}.SyncDir(parent)
 }
 
-var errNotDir = errors.New("not a directory")
+var (
+	errNotDir     = errors.New("not a directory")
+	errNotRegular = errors.New("not a regular file")
+)
 
 func (osFS) ReadDir(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
 
@@ -44,8 +48,16 @@ func (osFS) Open(path string, mode OpenMode) (File, error) {
 	case Create:
 		flag = os.O_RDWR | os.O_CREATE | os.O_EXCL
 	}
-	f, err := os.OpenFile(path, flag, 0o600)
+	f, err := os.OpenFile(path, flag|syscall.O_NONBLOCK, 0o600) // a FIFO must not block
 	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return &osFile{f}, nil

@@ -47,6 +47,17 @@ func TestOSErrors(t *testing.T) {
 	if err := OS.SyncDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("sync of no directory: %v", err)
 	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, fifo} {
+		for _, mode := range []OpenMode{ReadOnly, ReadWrite} {
+			if _, err := OS.Open(path, mode); !errors.As(err, &pe) || pe.Path != path {
+				t.Errorf("open of %s, which is no file: %v", path, err)
+			}
+		}
+	}
 	if _, err := OS.ReadDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("list of no directory: %v", err)
 	}

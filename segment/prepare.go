@@ -61,13 +61,22 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 		return fail(tmp, err)
 	}
 	if err := fsys.SyncDir(dir); err != nil {
-		return fail(path, fmt.Errorf("%w: %w", ErrUnnamed, err))
+		return fail(path, unnamed(err))
 	}
 	s, err := newSegment(f, path, id, ReadWrite)
 	if err != nil {
 		return fail(path, err)
 	}
 	return s, nil
+}
+
+// unnamed makes the error of a directory sync match ErrUnnamed, unless the sync was not even begun for
+// want of a descriptor.
+func unnamed(err error) error {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnnamed, err)
 }
 
 // TempSuffix ends the names of files under preparation.
@@ -146,7 +155,7 @@ func WriteJournalFile(fsys FS, dir string, j JournalFile) error {
 		return noSpace(fmt.Errorf("write %s: %w", path, errors.Join(err, fsys.Remove(tmp))))
 	}
 	if err := fsys.SyncDir(dir); err != nil {
-		return fmt.Errorf("write %s: %w: %w", path, ErrUnnamed, err)
+		return fmt.Errorf("write %s: %w", path, unnamed(err))
 	}
 	return nil
 }

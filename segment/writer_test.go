@@ -154,7 +154,7 @@ func TestAppendFuncRefused(t *testing.T) {
 			w := heapWriter(t, MinSize)
 			mustAppend(t, w, "before")
 			before, pos := slices.Clone(w.s.m.b), w.Position()
-			refused, err, panicked := callAppendFunc(w, len("half done"), c.fn)
+			refused, panicked, err := callAppendFunc(w, len("half done"), c.fn)
 			if c.name == "error" {
 				if !errors.Is(refused, myErr) || err != nil || panicked != nil {
 					t.Errorf("refused %v, error %v, panic %v", refused, err, panicked)
@@ -179,10 +179,10 @@ func TestAppendFuncRefused(t *testing.T) {
 	}
 }
 
-func callAppendFunc(w *Writer, n int, fn func([]byte) error) (refused, err error, panicked any) {
+func callAppendFunc(w *Writer, n int, fn func([]byte) error) (refused error, panicked any, err error) {
 	defer func() { panicked = recover() }()
 	refused, err = w.AppendFunc(n, fn)
-	return refused, err, nil
+	return refused, nil, err
 }
 
 // TestLimits: what FORMAT.md §5 says fits, does, beside a closing mark, the seal and a full index;

@@ -1,0 +1,6 @@
+//go:build !race
+
+package journal_test
+
+// raceEnabled: the race detector makes walks ten times slower.
+const raceEnabled = false
