@@ -209,8 +209,8 @@ func (j *Journal) unprepared(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// maxUnsynced is how many sealed segments wait for a sync before one is made in the background, whatever
-// the durability level: each keeps a descriptor and dirty pages until then.
+// maxUnsynced is how many sealed segments wait for a sync before one is made in the background,
+// whatever the durability level: each keeps a descriptor and dirty pages until then.
 const maxUnsynced = 16
 
 // rollLocked seals the full segment and goes on in the next one, which is ready as a rule.
@@ -226,7 +226,7 @@ func (j *Journal) rollLocked() error {
 	j.mu.rolls++
 	if j.mu.unsynced++; j.mu.unsynced >= maxUnsynced && j.factory.background {
 		j.mu.unsynced = 0
-		go j.Sync(context.Background()) // an error is sticky: the next append returns it
+		go func() { _ = j.Sync(context.Background()) }() // the next append returns its error
 	}
 	old := w.Segment()
 	return j.linkLocked(seg, segment.Link{

@@ -14,7 +14,7 @@
 //
 //	Durability  Append returns when        survives kill -9  survives a power cut
 //	Synced      the record is durable      yes               yes
-//	Published   the record is published    yes               up to Durable(); Sync and WaitDurable raise it
+//	Published   the record is published    yes               up to Durable(); Sync raises it
 //	Interval    the record is published    yes               all but the last SyncInterval
 //
 // Appends that wait for a sync at the same time share it.

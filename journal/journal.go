@@ -141,7 +141,9 @@ func folioFor(d Durability) int {
 }
 
 // open is Open without lock and directory: scan, settle, scan again, act on the plan.
-func open(fsys segment.FS, dir string, o Options, zeroChunk int, background bool) (*Journal, error) {
+func open(
+	fsys segment.FS, dir string, o Options, zeroChunk int, background bool,
+) (*Journal, error) {
 	j := &Journal{
 		fsys: fsys, dir: dir, opts: o, log: o.Logger.With(zap.String("journal", dir)),
 		factory: newFactory(fsys, dir, o.SegmentSize, zeroChunk, background),
@@ -150,7 +152,7 @@ func open(fsys segment.FS, dir string, o Options, zeroChunk int, background bool
 	st, err := settled(fsys, dir, o.VerifyOnOpen)
 	switch {
 	case errors.Is(err, recovery.ErrNotExist) && !o.MustExist:
-		st, err = nil, nil
+		st = nil
 	case err != nil:
 		return nil, err
 	}
@@ -237,7 +239,8 @@ func (j *Journal) adopt(st *recovery.State) error {
 		j.log.Warn("found at open", zap.String("warning", w))
 	}
 	if st.Next > segment.MaxSeq-1<<40 || st.Highest >= segment.MaxOrdinal-1<<20 {
-		return fmt.Errorf("seq %d in segment %d: %w: no numbers are left", st.Next, st.Highest, ErrOptions)
+		return fmt.Errorf("seq %d in segment %d: %w: no numbers are left",
+			st.Next, st.Highest, ErrOptions)
 	}
 	start := segment.Link{
 		Base: st.Next, FirstLive: st.FirstLive, Reason: segment.ReasonStart,

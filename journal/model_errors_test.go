@@ -34,9 +34,9 @@ func (i *injection) String() string {
 	return fmt.Sprintf("operation %d (%v) fails: %v, sticky %v", i.FailAt, i.op, i.Err, i.Sticky)
 }
 
-// TestModelErrors: every operation fails, once or from then on. Either the journal says so and works
-// when the operation does, or it has failed for ever; neither breaks a promise, and none is made that
-// does not hold after a power cut.
+// TestModelErrors: every operation fails, once or from then on. Either the journal says so and
+// works when the operation does, or it has failed for ever; neither breaks a promise, and none is
+// made that does not hold after a power cut.
 func TestModelErrors(t *testing.T) {
 	modelSetup(t)
 	var all tally

@@ -70,6 +70,7 @@ var scripts = []string{
 	"p: a300 m300 s a300 m3000 s a300 m100 s a10",
 	"p: a300*3 m300 tf1 a300 m300 tb2 a300 m300 rs2 m9 tf0 a10",
 	"p: a1000*3 m1000 s a900 m2500 s m2500 tf3 a9 s",
+	"p: a10 e424 s a500 s a10", // seal and index in different sectors
 }
 
 // modelStates returns how many states to walk where usual is usual.

@@ -52,8 +52,8 @@ type Options struct {
 	// keep their size. It limits the size of a record: see MaxRecord.
 	SegmentSize int64
 
-	// Durability says when Append returns; the default is Synced. At any level, full segments are synced
-	// in the background when 16 of them wait for it.
+	// Durability says when Append returns; the default is Synced. At any level, full segments are
+	// synced in the background when 16 of them wait for it.
 	Durability Durability
 
 	// SyncInterval is the time between background syncs with Durability Interval. 0 means 100 ms.

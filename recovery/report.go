@@ -83,9 +83,9 @@ type Segment struct {
 	Note    string       `json:"note,omitempty"`
 }
 
-// Tail describes bytes behind the journal's end that no claim covers: what an append or a sync that a crash
-// interrupted has left. Damage to the last group of synced records, before a later frame has claimed
-// it, cannot be told from that.
+// Tail describes bytes behind the journal's end that no claim covers: what an append or a sync that
+// a crash interrupted has left. Damage to the last group of synced records, before a later frame
+// has claimed it, cannot be told from that.
 type Tail struct {
 	Segment uint64         `json:"segment"`
 	File    string         `json:"file"`
@@ -299,7 +299,8 @@ func durable(st *State) (segment.Seq, error) {
 
 // String says it in a sentence.
 func (t *Tail) String() string {
-	return fmt.Sprintf("torn tail: %s, offset %d, %d bytes from seq %d on, above every durable claim (%s)",
+	return fmt.Sprintf("torn tail: %s, offset %d, %d bytes from seq %d on, "+
+		"above every durable claim (%s)",
 		t.File, t.Offset, t.Bytes, t.Seq, t.Why)
 }
 

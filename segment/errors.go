@@ -26,8 +26,8 @@ var (
 	// ErrNoSpace: a segment could not be prepared for lack of disk space. Nothing is lost; the
 	// operation can be repeated when there is space.
 	ErrNoSpace = errors.New("no space for a new segment")
-	// ErrFault: access to mapped memory failed: the file was cut short underneath, the disk could not
-	// be read, or there was no space for a page.
+	// ErrFault: access to mapped memory failed: the file was cut short underneath, the disk could
+	// not be read, or there was no space for a page.
 	ErrFault = errors.New("fault in mapped memory")
 )
 

@@ -17,8 +17,8 @@ func (e indexItem) offset() Offset { return Offset(e.at) * 8 }
 
 // index is a segment's sparse index (FORMAT.md §5). One goroutine adds; any number search.
 type index struct {
-	// items is replaced by a longer copy when it is full; n says how many are there. The adder stores
-	// an item before n, so a searcher that loads n first sees whole items.
+	// items is replaced by a longer copy when it is full; n says how many are there. The adder
+	// stores an item before n, so a searcher that loads n first sees whole items.
 	items atomic.Pointer[[]indexItem]
 	n     atomic.Int64
 	page  Offset // of the last item; the adder's own

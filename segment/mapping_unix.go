@@ -4,6 +4,7 @@ package segment
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"unsafe"
 
@@ -29,7 +30,7 @@ func mapGuarded(fd int, size int64, prot, flags int) (*Mapping, error) {
 	page := int64(os.Getpagesize())
 	inner := (size + page - 1) &^ (page - 1)
 	total := uintptr(inner + 2*page)
-	if size <= 0 || int64(total) != inner+2*page {
+	if size <= 0 || inner > math.MaxInt-2*page {
 		return nil, fmt.Errorf("%w: %d bytes", unix.ENOMEM, size)
 	}
 	window, err := unix.MmapPtr(-1, 0, nil, total, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
@@ -38,7 +39,7 @@ func mapGuarded(fd int, size int64, prot, flags int) (*Mapping, error) {
 	}
 	start := unsafe.Add(window, page)
 	if _, err := unix.MmapPtr(fd, 0, start, uintptr(inner), prot, flags|unix.MAP_FIXED); err != nil {
-		unix.MunmapPtr(window, total)
+		_ = unix.MunmapPtr(window, total) // mmap has failed: that is the error
 		return nil, fmt.Errorf("mmap %d bytes: %w", size, err)
 	}
 	b := unsafe.Slice((*byte)(start), size)

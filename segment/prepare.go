@@ -70,8 +70,8 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 	return s, nil
 }
 
-// unnamed makes the error of a directory sync match ErrUnnamed, unless the sync was not even begun for
-// want of a descriptor.
+// unnamed makes the error of a directory sync match ErrUnnamed, unless the sync was not even begun
+// for want of a descriptor.
 func unnamed(err error) error {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return err

@@ -21,9 +21,9 @@ func (s *Segment) Read(seq Seq, buf []byte) (p []byte, err error) {
 }
 
 // View calls fn with the payload of the record seq, without copying it. The slice is valid until fn
-// returns, and only for reading. A store to it is a fault, which View returns as an error, where the
-// segment is mapped for reading only: in readers, and in the writer once it is full and durable. In
-// a segment that the writer still appends to, a store damages the record.
+// returns, and only for reading. A store to it is a fault, which View returns as an error, where
+// the segment is mapped for reading only: in readers, and in the writer once it is full and
+// durable. In a segment that the writer still appends to, a store damages the record.
 func (s *Segment) View(seq Seq, fn func(payload []byte) error) (err error) {
 	defer s.catch("view", debug.SetPanicOnFault(true), &err)
 	at, err := s.locate(seq)

@@ -88,7 +88,7 @@ func scanBytes(b []byte, id *Identity, limit Offset) *Scan {
 	w.StopAt = w.at
 	if w.Stop != nil {
 		w.Tail = lookBehind(b, id, w.End)
-		if _, _, err := readFrame(b, w.at, id.Salt); err == nil && w.Stop == ErrHole {
+		if _, _, err := readFrame(b, w.at, id.Salt); err == nil && errors.Is(w.Stop, ErrHole) {
 			w.Tail = Tail{} // a live writer goes on: what is behind was not there a moment ago
 		}
 	}

@@ -20,9 +20,9 @@ type Segment struct {
 	// first record, or when the segment is found at open. It does not change afterwards.
 	Link Link
 
-	// end and next are how far frames are published: the offset behind the last one and the seq that
-	// follows. The writer stores end, then next; a reader that sees a record's seq below next finds
-	// its frame below end.
+	// end and next are how far frames are published: the offset behind the last one and the seq
+	// that follows. The writer stores end, then next; a reader that sees a record's seq below next
+	// finds its frame below end.
 	end  atomic.Int64
 	next atomic.Uint64
 

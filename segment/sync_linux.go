@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -25,10 +26,10 @@ func allocate(f *os.File, size int64) error {
 func retryEINTR(op string, f *os.File, call func() error) error {
 	for {
 		err := call()
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if err == unix.EOPNOTSUPP {
+		if errors.Is(err, unix.EOPNOTSUPP) {
 			return errUnsupported(op)
 		}
 		return pathError(op, f, err)

@@ -179,7 +179,9 @@ func TestAppendFuncRefused(t *testing.T) {
 	}
 }
 
-func callAppendFunc(w *Writer, n int, fn func([]byte) error) (refused error, panicked any, err error) {
+func callAppendFunc(
+	w *Writer, n int, fn func([]byte) error,
+) (refused error, panicked any, err error) {
 	defer func() { panicked = recover() }()
 	refused, err = w.AppendFunc(n, fn)
 	return refused, nil, err

@@ -140,8 +140,8 @@ func compare(t *testing.T, what, dir string) (code int, lines string) {
 	return code, lines
 }
 
-// TestReader writes journals with the Go code, and has the reader, which was written from FORMAT.md alone, read them:
-// open, crashed, torn, cut after a crash, and closed.
+// TestReader writes journals with the Go code, and has the reader, which was written from FORMAT.md
+// alone, read them: open, crashed, torn, cut after a crash, and closed.
 func TestReader(t *testing.T) {
 	for name, write := range scripts {
 		t.Run(name, func(t *testing.T) {
@@ -188,8 +188,8 @@ func tear(t *testing.T, dir string) string {
 	return dir
 }
 
-// TestReaderOnDamage damages a closed journal in one place at a time. The two readers come to the same
-// verdict and print the same records, which are the first ones of the undamaged journal.
+// TestReaderOnDamage damages a closed journal in one place at a time. The two readers come to the
+// same verdict and print the same records, which are the first ones of the undamaged journal.
 func TestReaderOnDamage(t *testing.T) {
 	runs := 60
 	if testing.Short() {
