@@ -152,9 +152,18 @@ func (j *Journal) roomLocked(size int64) error {
 	return nil
 }
 
+// maxSegments keeps the mappings of a journal, two memory areas each, well below Linux's usual
+// limit of 65,530 for a process (vm.max_map_count): above it nothing could open the journal any
+// more.
+const maxSegments = 20_000
+
 // nextLocked puts an empty segment in place: the first one of this life, or the one after a full
 // one.
 func (j *Journal) nextLocked() error {
+	if n := len(*j.chain.Load()); n >= maxSegments {
+		return fmt.Errorf("append: %w: it has %d segments; truncate the front, "+
+			"and use larger segments from now on", ErrTooLarge, n)
+	}
 	if j.mu.writer == nil {
 		return j.startLocked()
 	}

@@ -18,8 +18,8 @@ var (
 	ErrLocked = errors.New("journal is in use")
 	// ErrNotFound: there is no record with that seq (any more, or yet).
 	ErrNotFound = errors.New("no such record")
-	// ErrTooLarge: the record or batch does not fit in one segment. Use larger segments, or split
-	// it.
+	// ErrTooLarge: the record or batch does not fit in one segment: use larger segments, or split it.
+	// Or the journal has 20,000 segments: truncate it.
 	ErrTooLarge = errors.New("too large for a segment")
 	// ErrOptions: an option has a value that does not fit.
 	ErrOptions = errors.New("bad option")

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -107,6 +110,9 @@ func Open(dir string, o *Options) (*Journal, error) {
 	} else if err := segment.OS.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
+	if err := syncParents(dir); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
 	l, err := lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
@@ -118,6 +124,24 @@ func Open(dir string, o *Options) (*Journal, error) {
 	}
 	j.lock = l
 	return j, nil
+}
+
+// syncParents makes the name of a directory durable in which there is no journal yet, and those of
+// the directories above: an earlier Open may have died between creating and syncing them.
+// Directories that this process may not read were not created by it.
+func syncParents(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, segment.JournalName)); err == nil {
+		return nil
+	}
+	abs, err := filepath.Abs(dir)
+	for err == nil && filepath.Dir(abs) != abs {
+		abs = filepath.Dir(abs)
+		err = segment.OS.SyncDir(abs)
+	}
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) {
+		return nil // EINVAL: a file system that cannot sync directories, such as /proc
+	}
+	return err
 }
 
 // OpenMemory returns an empty journal that lives in anonymous memory and is gone when the process
@@ -258,8 +282,16 @@ func (j *Journal) adopt(st *recovery.State) error {
 		start.Claim = st.End
 		fallthrough
 	case recovery.Start:
-		j.names.garbage = append(st.Dead(), st.Prepared()...)
-		j.factory.begin(st.ID, st.Highest+1)
+		highest, err := j.names.discardSpare(st)
+		if err != nil {
+			return err
+		}
+		for _, ordinal := range append(st.Dead(), st.Prepared()...) {
+			if ordinal <= highest {
+				j.names.garbage = append(j.names.garbage, ordinal)
+			}
+		}
+		j.factory.begin(st.ID, highest+1)
 	}
 	j.syncer.pos = st.End
 	scan, action := st.NewestScan, st.Action

@@ -35,6 +35,7 @@ type life struct {
 	mid    meanwhile // what happens during the step that is being done
 
 	point   int // counts visits
+	phase   int // which points a later life crashes at
 	gen     uint64
 	version uint64
 	seen    map[uint64]bool // what crashes in this life have left

@@ -21,6 +21,7 @@ type walk struct {
 	budget     int // states to walk
 
 	limit      int    // crashes per point of the first life
+	share      [4]float64
 	states     [4]int // walked, by the depth of the life that crashed
 	points     int    // of the first life
 	exhaustive int    // of those, the ones all of whose crashes were walked
@@ -37,8 +38,10 @@ var later = []string{
 	"tb3 tf1 a300 w", "a1500 k a10 s", "x50 f50 s", "tb100 a90 s a500*8", "tf100 c a400",
 }
 
-// Limits of crashes per point in lives after the first, and how many states of each depth to walk
-// for each state of the one before.
+// In lives after the first, one point in pointsLater is crashed at, in at most laterLimit ways; for
+// each state of one depth there are at least laterShare of the next.
+const pointsLater = 3
+
 var (
 	laterLimit = [4]int{2: 4, 3: 2}
 	laterShare = [4]float64{2: 0.8, 3: 0.1}
@@ -68,8 +71,7 @@ func (w *walk) run() {
 	if !dry.run(script) {
 		return
 	}
-	share := 1 + laterShare[2] + laterShare[2]*laterShare[3]
-	w.limit = fairLimit(counts, int(float64(w.budget)/share))
+	w.plan(counts)
 	w.first(w.crashEverywhere).run(script)
 	w.points = len(counts)
 	for _, n := range counts {
@@ -77,6 +79,19 @@ func (w *walk) run() {
 			w.exhaustive++
 		}
 	}
+}
+
+// plan divides the budget, given how many crashes each point of the first life has. What those leave
+// goes to second lives.
+func (w *walk) plan(counts []int) {
+	w.share = laterShare
+	later := 1 + w.share[3]
+	w.limit = fairLimit(counts, int(float64(w.budget)/(1+w.share[2]*later)))
+	first := len(counts) // a kill each
+	for _, n := range counts {
+		first += min(n, w.limit)
+	}
+	w.share[2] = max(w.share[2], (float64(w.budget)/float64(first)-1)/later)
 }
 
 // first returns the first life, on a new disk.
@@ -110,11 +125,14 @@ func (w *walk) crashEverywhere(l *life, op simdisk.Op) {
 	if w.done() {
 		return
 	}
-	p := l.d.Pending()
 	limit := w.limit
 	if l.depth > 1 {
 		limit = laterLimit[l.depth]
+		if (l.point+l.phase)%pointsLater != 0 {
+			return
+		}
 	}
+	p := l.d.Pending()
 	or := l.or.afterCrash()
 	for c := range p.Choices(limit, w.seed^uint64(l.point)<<8^uint64(l.depth)) {
 		d := p.Crash(c)
@@ -188,7 +206,7 @@ func (w *walk) check(l *life, d *simdisk.Disk, or *oracle, op simdisk.Op, how st
 	}
 	if more := w.more(l.depth); more != "" {
 		again := next
-		again.d, again.or, again.visit = d.Clone(), clone(or), l.visit
+		again.d, again.or, again.visit, again.phase = d.Clone(), clone(or), l.visit, n
 		again.trail += "|" + more
 		again.story += ", then " + more
 		again.run(parseScript(more))
@@ -203,7 +221,7 @@ func (w *walk) more(depth int) string {
 	case w.replay != nil && len(w.replay) > 2*depth-1:
 		return w.replay[2*depth-1]
 	case w.replay == nil && depth < 3 &&
-		float64(w.states[depth+1]) < laterShare[depth+1]*float64(w.states[depth]):
+		float64(w.states[depth+1]) < w.share[depth+1]*float64(w.states[depth]):
 		return later[w.states[depth]%len(later)]
 	}
 	return ""

@@ -39,6 +39,9 @@ func (n *names) found(st *recovery.State) {
 		n.file, n.written = *st.Journal, true
 		return
 	}
+	if st.ID == (segment.ID{}) { // JOURNAL is damaged and there is no segment
+		st.ID = segment.NewID()
+	}
 	n.file = segment.JournalFile{Journal: st.ID, Created: time.Now()}
 }
 
@@ -91,6 +94,19 @@ func (n *names) discardPrepared(st *recovery.State) error {
 	return nil
 }
 
+// discardSpare removes, at an unclean open, what an earlier life had prepared and not used: a crash
+// loop would pile it up. The seal's successor stays: it is missed if it is not there.
+func (n *names) discardSpare(st *recovery.State) (left uint64, err error) {
+	left = st.Highest
+	for _, ordinal := range st.Spare() {
+		if err := n.discard(ordinal); err != nil {
+			return left, err
+		}
+		left = ordinal - 1
+	}
+	return left, nil
+}
+
 // discard removes a segment above the newest one that was prepared and not used.
 func (n *names) discard(ordinal uint64) error {
 	if n.file.Newest >= ordinal {
@@ -107,15 +123,19 @@ func (n *names) remove(ordinals ...uint64) error {
 		files[i] = segment.FileName(o)
 	}
 	err := recovery.Remove(n.fsys, n.dir, files...)
-	if err := errors.Join(err, n.fsys.SyncDir(n.dir)); err != nil {
+	if syncErr := n.fsys.SyncDir(n.dir); syncErr != nil {
+		err = errors.Join(err, segment.Unnamed(syncErr))
+	}
+	if err != nil {
 		return fmt.Errorf("remove segments that are not needed: %w", err)
 	}
 	return nil
 }
 
 // collect removes the garbage, now that a segment with that ordinal is durably linked. What cannot
-// be removed only takes up space: the next Open tries again.
-func (n *names) collect(durable uint64, log *zap.Logger) {
+// be removed only takes up space: the next Open tries again. The only error is that of a failed
+// directory sync, which may have been about another name, too.
+func (n *names) collect(durable uint64, log *zap.Logger) error {
 	var now []uint64
 	n.garbage = slices.DeleteFunc(n.garbage, func(o uint64) bool {
 		if o < durable {
@@ -124,9 +144,14 @@ func (n *names) collect(durable uint64, log *zap.Logger) {
 		return o < durable
 	})
 	if len(now) == 0 {
-		return
+		return nil
 	}
-	if err := n.remove(now...); err != nil {
+	err := n.remove(now...)
+	if errors.Is(err, segment.ErrUnnamed) {
+		return err
+	}
+	if err != nil {
 		log.Warn("space is not freed", zap.Error(err))
 	}
+	return nil
 }

@@ -142,8 +142,7 @@ func (j *Journal) syncAll() error {
 			return j.fail(err)
 		}
 	}
-	j.finishSync(pos, last, chain, time.Since(start))
-	return nil
+	return j.finishSync(pos, last, chain, time.Since(start))
 }
 
 // target returns how far the journal is published: position, last seq, and the chain.
@@ -160,7 +159,7 @@ func (j *Journal) target() (segment.Position, Seq, []*segment.Segment) {
 // its own.
 func (j *Journal) finishSync(
 	pos segment.Position, last Seq, chain []*segment.Segment, took time.Duration,
-) {
+) error {
 	for _, seg := range chain {
 		if seg.Ordinal >= j.syncer.pos.Ordinal && seg.Ordinal < pos.Ordinal {
 			if err := seg.Release(); err != nil { // full and durable
@@ -174,12 +173,21 @@ func (j *Journal) finishSync(
 	j.mu.unsynced = 0
 	j.durable.Store(uint64(last))
 	j.mu.Unlock()
-	j.names.collect(pos.Ordinal, j.log)
 
 	j.syncer.stats.Lock()
 	j.syncer.stats.syncs++
 	j.syncer.stats.syncTime += took
 	j.syncer.stats.Unlock()
+	return j.collect(pos.Ordinal)
+}
+
+// collect removes segments that are not needed any more. A failed sync of the directory makes the
+// journal fail: it may have been about the name of a segment that is.
+func (j *Journal) collect(durable uint64) error {
+	if err := j.names.collect(durable, j.log); err != nil {
+		return j.fail(err)
+	}
+	return nil
 }
 
 // startTicker starts the background syncs of Durability Interval.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sort"
 
+	"go.uber.org/zap"
+
 	"mmjournal/segment"
 )
 
@@ -31,8 +33,7 @@ func (j *Journal) TruncateFront(first Seq) error {
 		if err := j.claimChange(); err != nil {
 			return err
 		}
-		j.retireFront(first)
-		return nil
+		return j.retireFront(first)
 	})
 }
 
@@ -92,7 +93,9 @@ func (j *Journal) claimChange() error {
 		return err
 	}
 	claim := j.syncer.pos
-	if err := j.writeMark(); err != nil {
+	if err := j.writeMark(); errors.Is(err, ErrNoSpace) {
+		j.log.Warn("no room for the mark of a change; JOURNAL says it alone", zap.Error(err))
+	} else if err != nil {
 		return err
 	}
 	if err := j.syncAll(); err != nil {
@@ -126,7 +129,7 @@ func (j *Journal) noteFirstLive(first Seq) error {
 }
 
 // retireFront takes the segments that hold no live record off the chain.
-func (j *Journal) retireFront(first Seq) {
+func (j *Journal) retireFront(first Seq) error {
 	j.mu.Lock()
 	j.first.Store(uint64(first))
 	chain := *j.chain.Load()
@@ -137,19 +140,19 @@ func (j *Journal) retireFront(first Seq) {
 	rest := chain[n:]
 	j.chain.Store(&rest)
 	j.mu.Unlock()
-	j.retire(chain[:n])
+	return j.retire(chain[:n])
 }
 
 // retire removes segments that are durably not on the chain any more. Readers that still use one
 // keep it mapped.
-func (j *Journal) retire(segs []*segment.Segment) {
+func (j *Journal) retire(segs []*segment.Segment) error {
 	for _, seg := range segs {
 		j.names.garbage = append(j.names.garbage, seg.Ordinal)
 		if err := seg.Drop(); err != nil {
 			j.log.Warn("unmap " + seg.Path() + ": " + err.Error())
 		}
 	}
-	j.names.collect(j.syncer.pos.Ordinal, j.log)
+	return j.collect(j.syncer.pos.Ordinal)
 }
 
 // cutAt makes last the last record.
@@ -182,8 +185,7 @@ func (j *Journal) cut(firstLive, next Seq, keep []*segment.Segment, l segment.Li
 		}
 		return err
 	}
-	j.retire(dropped)
-	return nil
+	return j.retire(dropped)
 }
 
 // cutChain is cut's part under the lock. It returns the segments that are not on the chain any
@@ -196,9 +198,9 @@ func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.
 		return nil, err
 	}
 	j.mu.firstLive = l.FirstLive
-	j.first.Store(uint64(l.FirstLive))
+	j.durable.Store(min(j.durable.Load(), uint64(l.Base-1))) // never above published
 	j.published.Store(uint64(l.Base - 1))
-	j.durable.Store(min(j.durable.Load(), uint64(l.Base-1)))
+	j.first.Store(uint64(l.FirstLive))
 	j.cuts.Add(1)
 	return old[len(keep):], nil
 }

@@ -3,7 +3,7 @@ package recovery
 // Label names a state in which a journal's directory can be found.
 type Label string
 
-// The labels, in the order in which they are tried: the first whose predicate holds applies.
+// The labels. Which one applies is the table's business.
 const (
 	Newer         Label = "newer"          // a file was made by newer software
 	Foreign       Label = "foreign"        // segments of different journals

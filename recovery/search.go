@@ -269,7 +269,7 @@ func (s *search) vouched(
 	if err != nil {
 		return link, nil, err
 	}
-	p.state = Linked
+	p.state, p.scan = Linked, nil
 	if seal != nil {
 		p.state = Sealed
 	}

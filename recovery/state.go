@@ -204,6 +204,20 @@ func (st *State) Prepared() (ordinals []uint64) {
 	return ordinals
 }
 
+// Spare returns those of Prepared that nothing was ever written to and that nothing that was
+// written to is above, in the same order.
+func (st *State) Spare() (ordinals []uint64) {
+	for _, f := range slices.Backward(st.dir.files) {
+		if f.ordinal <= st.End.Ordinal || f.seg == nil || f.scan == nil || !f.scan.Unused() ||
+			st.s.newest != nil && st.s.newest.scan.Seal != nil &&
+				f.ordinal == st.s.newest.scan.Seal.Succ {
+			break
+		}
+		ordinals = append(ordinals, f.ordinal)
+	}
+	return ordinals
+}
+
 // Dead returns the ordinals of the segments below the newest one that are not on the chain.
 func (st *State) Dead() (ordinals []uint64) {
 	for _, f := range st.dir.files {

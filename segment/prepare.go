@@ -61,7 +61,7 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 		return fail(tmp, err)
 	}
 	if err := fsys.SyncDir(dir); err != nil {
-		return fail(path, unnamed(err))
+		return fail(path, Unnamed(err))
 	}
 	s, err := newSegment(f, path, id, ReadWrite)
 	if err != nil {
@@ -70,9 +70,9 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 	return s, nil
 }
 
-// unnamed makes the error of a directory sync match ErrUnnamed, unless the sync was not even begun
+// Unnamed makes the error of a directory sync match ErrUnnamed, unless the sync was not even begun
 // for want of a descriptor.
-func unnamed(err error) error {
+func Unnamed(err error) error {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return err
 	}
@@ -155,7 +155,7 @@ func WriteJournalFile(fsys FS, dir string, j JournalFile) error {
 		return noSpace(fmt.Errorf("write %s: %w", path, errors.Join(err, fsys.Remove(tmp))))
 	}
 	if err := fsys.SyncDir(dir); err != nil {
-		return fmt.Errorf("write %s: %w", path, unnamed(err))
+		return fmt.Errorf("write %s: %w", path, Unnamed(err))
 	}
 	return nil
 }

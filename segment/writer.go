@@ -91,9 +91,22 @@ func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err erro
 // a crash all or none are there. crcs are their checksums. They must fit.
 func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
+	done, before, indexed := false, *w, w.s.index.n.Load()
+	defer func() {
+		if !done { // reading a payload has failed: that is its owner's panic
+			end := before.at
+			for _, p := range payloads {
+				end += Offset(FrameSize(int64(len(p))))
+			}
+			w.s.index.cut(indexed)
+			*w = before
+			clear(w.s.m.b[w.at:end])
+		}
+	}()
 	if len(payloads) == 1 {
 		copy(w.space(len(payloads[0])), payloads[0])
 		w.publish(w.fill(len(payloads[0]), crcs[0], KindRecord))
+		done = true
 		return nil
 	}
 	b, first := w.s.m.b, w.at
@@ -117,6 +130,7 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	store64(b, first, firstWord)
 	w.s.m.notify()
 	w.s.publish(w.at, w.next)
+	done = true
 	return nil
 }
 
