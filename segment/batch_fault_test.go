@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A payload that cannot be read, because its owner's file was cut short, is its owner's panic: the writer goes
-// on as if the batch had never been begun.
+// A payload that cannot be read, because its owner's file was cut short, is its owner's panic: the
+// writer goes on as if the batch had never been begun.
 func TestBatchOfUnreadablePayload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "payload")
 	if err := os.WriteFile(path, make([]byte, 8192), 0o600); err != nil {
