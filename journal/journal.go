@@ -198,7 +198,7 @@ func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Err == nil && st.Action == recovery.Cut {
+	if st.Err == nil && st.Action != recovery.Resume {
 		found := st.End
 		err := st.Settle()
 		st.Close()

@@ -20,7 +20,7 @@ type walk struct {
 	seed       uint64
 	budget     int // states to walk
 
-	limit      int    // crashes per point of the first life
+	limit      int // crashes per point of the first life
 	share      [4]float64
 	states     [4]int // walked, by the depth of the life that crashed
 	points     int    // of the first life
@@ -167,7 +167,11 @@ func (w *walk) crashAsBefore(l *life, op simdisk.Op) {
 	if err != nil {
 		panic(err)
 	}
-	w.check(l, l.d.Pending().Crash(c), l.or.afterCrash(), op, how)
+	p := l.d.Pending()
+	if !p.Has(c) {
+		return // the code, or the script, has changed since
+	}
+	w.check(l, p.Crash(c), l.or.afterCrash(), op, how)
 }
 
 // parseReplay returns the walk that a violation names.

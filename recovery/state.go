@@ -157,34 +157,37 @@ func (st *State) TakeChain() []*segment.Segment {
 // page above the last claim is marked as modified first. Then the segments are synced, oldest
 // first. The caller scans again afterwards, and believes only that.
 func (st *State) Settle() error {
-	for _, seg := range st.Chain {
-		if st.Claim.Ordinal > seg.Ordinal {
+	for _, f := range slices.Backward(st.s.chain) {
+		if st.Claim.Ordinal > f.ordinal {
 			continue
 		}
-		from, to := segment.FirstFrame, seg.End()
-		if st.Claim.Ordinal == seg.Ordinal {
+		from := segment.FirstFrame
+		if st.Claim.Ordinal == f.ordinal {
 			from = st.Claim.Offset
 		}
-		seal, err := seg.ReadSeal(to)
-		if err != nil {
-			return err
-		}
-		if seal != nil {
-			to = seal.IndexEnd()
-		}
-		if err := settle(st.dir.fsys, seg, from, to); err != nil {
+		if err := st.settle(f, from); err != nil {
 			return err
 		}
 	}
 	return st.dir.fsys.SyncDir(st.dir.path)
 }
 
-func settle(fsys segment.FS, seg *segment.Segment, from, to segment.Offset) error {
-	w, err := segment.Open(fsys, seg.Path(), segment.ReadWrite)
+// settle makes a segment durable from an offset on. An index that a crash has torn is written again,
+// before a claim speaks for it.
+func (st *State) settle(f *file, from segment.Offset) error {
+	w, err := segment.Open(st.dir.fsys, f.seg.Path(), segment.ReadWrite)
 	if err != nil {
 		return err
 	}
-	if err = w.Dirty(from, to); err == nil {
+	to := f.seg.End()
+	if f.scan != nil && f.scan.Seal != nil {
+		to = f.scan.Seal.IndexEnd()
+		err = w.RestoreIndex(f.scan)
+	}
+	if err == nil {
+		err = w.Dirty(from, to)
+	}
+	if err == nil {
 		err = w.Sync()
 	}
 	return errors.Join(err, w.Drop())

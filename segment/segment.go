@@ -192,6 +192,24 @@ func (s *Segment) Dirty(from, to Offset) (err error) {
 	return nil
 }
 
+// RestoreIndex writes the sparse index that a scan's seal names again, if it is damaged: a crash may have
+// torn it. The bytes are those that were stored before; nothing is written if they are not what the seal
+// promises.
+func (s *Segment) RestoreIndex(sc *Scan) (err error) {
+	defer s.catch("restore index", debug.SetPanicOnFault(true), &err)
+	if _, err := decodeIndex(s.m.b, sc.Seal, s.Salt); err == nil {
+		return nil
+	}
+	raw := make([]byte, len(sc.items)*indexEntry)
+	encodeIndex(raw, sc.items)
+	if int(sc.Seal.IndexLen) != len(sc.items) || indexCRC(raw, s.Salt) != sc.Seal.IndexCRC {
+		return nil
+	}
+	copy(s.m.b[sc.Seal.IndexAt:sc.Seal.IndexEnd()], raw)
+	s.m.notify()
+	return nil
+}
+
 // Sync makes everything stored in the segment so far durable. A failed sync must not be repeated:
 // the kernel reports a lost page only once. It reports none at all for bytes that were cut off
 // underneath, so Sync looks at the file's size, too.

@@ -121,6 +121,14 @@ func (p *Pending) Newest() Choice {
 	return c
 }
 
+// Has reports whether c is one of the choices that there are.
+func (p *Pending) Has(c Choice) bool {
+	newest := p.Newest()
+	return len(c) == len(newest) && slices.EqualFunc(c, newest, func(v, most int) bool {
+		return 0 <= v && v <= most
+	})
+}
+
 // Choices yields every choice if there are at most limit, else limit of them, determined by the
 // seed: half of them lose or keep exactly one thing, or lose everything, or nothing; the others are
 // random. The slice is good until the next one; random ones may repeat.

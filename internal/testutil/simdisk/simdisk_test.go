@@ -327,6 +327,9 @@ func TestChoices(t *testing.T) {
 	if len(first) != 100 || !slices.Equal(first, second) {
 		t.Errorf("the same seed gave other choices")
 	}
+	if !p.Has(p.Newest()) || p.Has(p.Newest()[1:]) || p.Has(append(p.Newest()[1:], 2)) {
+		t.Errorf("Has is wrong about %v", p.Newest())
+	}
 	for _, must := range []string{p.Newest().String(), "0.0.0.0.0.0.0.0", "0.1.1.1.1.1.1.1"} {
 		if !slices.Contains(first, must) {
 			t.Errorf("%s is not among the sampled", must)
