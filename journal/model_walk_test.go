@@ -81,8 +81,8 @@ func (w *walk) run() {
 	}
 }
 
-// plan divides the budget, given how many crashes each point of the first life has. What those leave
-// goes to second lives.
+// plan divides the budget, given how many crashes each point of the first life has. What those
+// leave goes to second lives.
 func (w *walk) plan(counts []int) {
 	w.share = laterShare
 	later := 1 + w.share[3]

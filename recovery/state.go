@@ -172,8 +172,8 @@ func (st *State) Settle() error {
 	return st.dir.fsys.SyncDir(st.dir.path)
 }
 
-// settle makes a segment durable from an offset on. An index that a crash has torn is written again,
-// before a claim speaks for it.
+// settle makes a segment durable from an offset on. An index that a crash has torn is written
+// again, before a claim speaks for it.
 func (st *State) settle(f *file, from segment.Offset) error {
 	w, err := segment.Open(st.dir.fsys, f.seg.Path(), segment.ReadWrite)
 	if err != nil {

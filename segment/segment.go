@@ -192,9 +192,9 @@ func (s *Segment) Dirty(from, to Offset) (err error) {
 	return nil
 }
 
-// RestoreIndex writes the sparse index that a scan's seal names again, if it is damaged: a crash may have
-// torn it. The bytes are those that were stored before; nothing is written if they are not what the seal
-// promises.
+// RestoreIndex writes the sparse index that a scan's seal names again, if it is damaged: a crash
+// may have torn it. The bytes are those that were stored before; nothing is written if they are not
+// what the seal promises.
 func (s *Segment) RestoreIndex(sc *Scan) (err error) {
 	defer s.catch("restore index", debug.SetPanicOnFault(true), &err)
 	if _, err := decodeIndex(s.m.b, sc.Seal, s.Salt); err == nil {
