@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Reads and verifies a journal directory. Written from segment/FORMAT.md alone; section numbers (§) refer to it.
 Prints "seq<TAB>payload in hex" for each live record; warnings and errors go to stderr.
-Exit codes: 0 intact (a torn tail is a warning), 1 corrupt, 2 usage, 3 anything else.
+Exit codes: 0 intact (a torn tail is a warning), 1 damaged or corrupt, 2 usage, 3 anything else.
 """
 import argparse, array, binascii, bisect, functools, mmap, os, re, struct, sys
 
-PAGE, CHUNK, NOTHING = 4096, 1 << 20, (0, 0)    # NOTHING: a position before all others
+PAGE, CHUNK, NAME, NOTHING = 4096, 1 << 20, "%016d.seg", (0, 0)  # NOTHING: a position before all others
 RECORD, BATCH, BATCH_END, MARK, LINK, SEAL, VOID = range(1, 8)
 PAYLOAD_SIZE = {MARK: 40, LINK: 64, SEAL: 64}
-HEAD, CRC_TRAILER, INDEX_ENTRY = struct.Struct("<IIQ"), struct.Struct("<QQ"), struct.Struct("<IIq")
+HEAD, TRAILER, INDEX_ENTRY = struct.Struct("<IIQ"), struct.Struct("<QQ"), struct.Struct("<IIq")
+JOURNAL_FILE = struct.Struct("<16sQqQQ")        # from 16 on: journal id, newest, created, claim (2)
 IDENTITY = struct.Struct("<16sQQQqI")           # from 16 on: journal id, ordinal, salt, size, created, features
-JOURNAL = struct.Struct("<16sQqQQ")             # from 16 on: journal id, newest, created, claim (2)
 LINK_PAYLOAD = struct.Struct("<QQQQQQqQ")       # predecessor, its salt, its end, first live, claim (2), time, reason
 MARK_PAYLOAD = struct.Struct("<QQQqQ")          # claim (2), first live seq, time, flags
 SEAL_PAYLOAD = struct.Struct("<QqqQQQIIQ")      # records, oldest, newest, successor, its salt, index at, n, crc, 0
@@ -38,195 +38,195 @@ def check_file(data, name, magic, size):
     found, version, crc = struct.unpack_from("<8sII", data)
     require(found == magic, "wrong magic")
     require(crc32c(data[:12]) == crc, "bad checksum at 12")
-    if version != 1: raise ValueError("%s: version %d, this reader knows 1" % (name, version))
+    if version != 1:
+        raise ValueError("%s: version %d, this reader knows 1" % (name, version))
     require(len(data) == size and data[-4:] == struct.pack("<I", crc32c(data[:-4])), "wrong size or checksum")
 
 class Segment:
     def __init__(self, path, ordinal):
         self.path, self.ordinal, self.name = path, ordinal, os.path.basename(path)
-        self.link, self.fault, self.scanned = None, None, 0  # no valid link, no fault of the identity
+        self.link = self.successor = self.newer = self.fault = None  # successor: that a seal names, with its salt
+        self.base, self.end, self.said = 0, PAGE, []  # said, by link and marks: highest claim, first live seq, offset
         try:
-            require(os.path.isfile(path) and os.path.getsize(path) >= PAGE, "not a file, or shorter than an identity")
+            require(os.path.getsize(path) >= PAGE, "shorter than an identity")
             check_file(self.data[:PAGE], self.name, b"mmjseg\r\n", PAGE)
             self.id, named, self.salt, size, _, features = IDENTITY.unpack_from(self.data, 16)
-            if features: raise ValueError("%s: unknown features %#x" % (self.name, features))
+            if features:
+                raise ValueError("%s: unknown features %#x" % (self.name, features))
             require(named == ordinal, "has another ordinal, %d" % named)
-            require(size == len(self.data), "has another size, %d" % size)
-            require(2 * PAGE <= size <= 16 << 30 and size % PAGE == 0, "size %d is out of range" % size)
-            require(self.salt and not any(self.data[68:PAGE - 4]), "salt is zero, or what must be zero is not")
+            require(size == len(self.data) and 2 * PAGE <= size <= 16 << 30 and size % PAGE == 0, "bad size %d" % size)
+            require(self.salt and not any(self.data[68:PAGE - 4]), "zero salt, or other bytes not zero")
+            self.scan()
         except Damaged as damaged:
-            return setattr(self, "fault", str(damaged))
-        _, kind, self.base = self.frame(PAGE)
-        link = LINK_PAYLOAD.unpack_from(self.data, PAGE + 16)
-        if kind == LINK and self.base and max(link[0], link[4]) < ordinal and link[5] < 1 << 63:
-            if link[2] >= PAGE + 80 and link[2] % 8 == 0 if link[0] else link[1:3] == NOTHING:
-                self.link = link
+            self.fault = str(damaged)
+
     @property
     @functools.lru_cache(64)                    # few at a time: each one holds a file descriptor
     def data(self):
         with open(self.path, "rb") as f:
             return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+
     def frame(self, at):
-        """(offset behind it, kind, seq) of the frame at `at`; zeros if one of §4's conditions 1 to 5, 8 is not met."""
+        """(offset behind it, kind, seq) of the frame at `at`; zeros if one of §4's conditions 1 to 4, 8 is not met."""
         data = self.data
         length, crc, word = HEAD.unpack_from(data, at) if at + 16 <= len(data) else (0, 0, 0)
-        end, kind, trailer = at + length + -length % 8, word & 255, (self.salt ^ (at << 29 | length), word)
-        good = 16 <= length and end <= len(data)
-        good = good and crc == crc32c(data[at + 16:at + length] + CRC_TRAILER.pack(*trailer))
-        if good and not RECORD <= kind <= VOID:
-            raise ValueError("%s at offset %d: frame of unknown kind %#x" % (self.name, at, kind))
+        end, kind, seq, salt = at + length + -length % 8, word & 255, word >> 8, self.salt ^ (at << 29 | length)
+        good = 16 <= length and end <= len(data) and crc == crc32c(data[at + 16:at + length] + TRAILER.pack(salt, word))
         good = good and not any(data[at + length:end]) and length - 16 == PAYLOAD_SIZE.get(kind, length - 16)
-        if good and kind == MARK:
-            *claim, _, _, flags = MARK_PAYLOAD.unpack_from(data, at + 16)
-            own, claim = (self.ordinal, at), tuple(claim)
-            good = claim <= own if flags == 0 else flags == 1 and claim == own
-        if good and kind == SEAL:
-            seal = SEAL_PAYLOAD.unpack_from(data, at + 16)
-            good = seal[0] == (word >> 8) - self.base and seal[3] and seal[5] == end and seal[8] == 0
-        return (end, kind, word >> 8) if good else (0, 0, 0)
-    def scan(self, limit):
-        """Reads the valid frames that start before `limit`: where each one ends, and what the next seq is there."""
-        if limit <= self.scanned: return
-        at, seq, batch, index, self.time, self.scanned = PAGE, self.base, None, {}, self.link[6], limit
-        self.ends, self.seqs, self.sealed = array.array("Q", [at]), array.array("Q", [seq]), False
-        self.said = [(at, self.link[4:6], self.link[3])]  # by link and marks: offset, highest claim, first live seq
-        while at < limit and not self.sealed:
+        return (end, kind, seq) if good and self.makes_sense(at, end, kind, seq) else (0, 0, 0)
+
+    def makes_sense(self, at, end, kind, seq):
+        """§4's condition 8."""
+        if kind == LINK:
+            prev, salt, kept, _, claim, offset, _, _ = LINK_PAYLOAD.unpack_from(self.data, at + 16)
+            hangs = prev < self.ordinal and kept >= PAGE + 80 and kept % 8 == 0 if prev else salt == kept == 0
+            return hangs and seq and claim < self.ordinal and offset < 1 << 63
+        if kind == MARK:
+            *claim, _, _, flags = MARK_PAYLOAD.unpack_from(self.data, at + 16)
+            return claim == [self.ordinal, at] if flags == 1 else claim <= [self.ordinal, at] and flags == 0
+        if kind == SEAL:
+            records, _, _, successor, _, index, _, _, zero = SEAL_PAYLOAD.unpack_from(self.data, at + 16)
+            return successor and (records, index, zero) == (seq - self.base, end, 0)
+        return True
+
+    def scan(self):
+        """Reads the valid frames: where each one ends, and what the next seq is there."""
+        at, seq, batch, index = PAGE, self.frame(PAGE)[2], None, {}
+        self.base, self.ends, self.seqs = seq, array.array("Q", [at]), array.array("Q", [seq])
+        while not self.successor:
             end, kind, found = self.frame(at)
             fits = BATCH <= kind <= BATCH_END if batch else kind != BATCH_END
-            if not end or found != seq or (kind == LINK) != (at == PAGE) or not fits: break
-            if kind == MARK:
-                *claim, first, self.time, _ = MARK_PAYLOAD.unpack_from(self.data, at + 16)
-                self.said.append((at, max(tuple(claim), self.said[-1][1]), first))
+            if end and not RECORD <= kind <= VOID:
+                self.newer = "%s at offset %d: a frame of unknown kind %#x" % (self.name, at, kind)
+            if not end or found != seq or (kind == LINK) != (at == PAGE) or not fits or self.newer:
+                break
+            if kind == LINK:
+                self.link = LINK_PAYLOAD.unpack_from(self.data, at + 16)
+                *_, first, claim, offset, time, _ = self.link
+                self.said.append((claim, offset, first, at))
+            elif kind == MARK:
+                *claim, first, time, _ = MARK_PAYLOAD.unpack_from(self.data, at + 16)
+                self.said.append((*max(tuple(claim), self.said[-1][:2]), first, at))
             elif kind <= BATCH_END:
-                index.setdefault(at // PAGE, INDEX_ENTRY.pack(seq - self.base, at // 8, self.time))
-                batch = (batch or at) if kind == BATCH else None
+                index.setdefault(at // PAGE, INDEX_ENTRY.pack(seq - self.base, at // 8, time))
+                batch = (batch or (at, seq)) if kind == BATCH else None
                 seq += 1
-            at, self.sealed = end, kind == SEAL
+            elif kind == SEAL:
+                seal, want = SEAL_PAYLOAD.unpack_from(self.data, at + 16), b"".join(index.values())
+                self.index_is_right = self.data[end:end + len(want)] == want and seal[6:8] == (
+                    len(index), crc32c(want + struct.pack("<Q", self.salt)))
+                self.successor = seal[3:5]
+            at = end
             self.ends.append(at)
             self.seqs.append(seq)
-        self.index = b"".join(index.values())
-        self.end, self.safe_end = at, batch or at  # safe_end: without a batch that is not complete
-    def said_before(self, end):
-        return self.said[bisect.bisect_left(self.said, (end,)) - 1]
-    def break_before(self, end, seq):
+        self.end, self.next_seq = batch or (at, seq)  # without a batch that is not complete
+
+    def break_before(self, end, seq, refuse):
         """Where the valid frames fail to reach exactly to `end` with `seq` as the next seq; None if they do."""
-        self.scan(end)
         i = bisect.bisect_left(self.ends, end)
-        if i == len(self.ends) or self.ends[i] != end: return self.ends[i - 1]
+        if self.newer and i == len(self.ends) and refuse:
+            raise ValueError(self.newer)
+        if i == len(self.ends) or self.ends[i] != end:
+            return self.ends[i - 1]
         return None if self.seqs[i] == seq else PAGE
+
     def used_end(self, start):
         """The offset behind the last byte from `start` on that is not zero; `start` if all are."""
-        for at in reversed(range(start, len(self.data), CHUNK)):
-            used = self.data[at:at + CHUNK].rstrip(b"\0")
-            if used: return at + len(used)
-        return start
-    def marks_behind(self, start):
+        chunks = ((at, self.data[at:at + CHUNK].rstrip(b"\0")) for at in reversed(range(start, len(self.data), CHUNK)))
+        return next((at + len(used) for at, used in chunks if used), start)
+
+    def marks_from(self, start):
         """The payloads of all that look like marks from `start` on (§6 step 2)."""
         found = (m.start() for m in MARK_HEADER.finditer(self.data, start, self.used_end(start)))
         return [MARK_PAYLOAD.unpack_from(self.data, at + 16) for at in found if at % 8 == 0 and self.frame(at)[0]]
-    def seal(self):
-        return SEAL_PAYLOAD.unpack_from(self.data, self.ends[-2] + 16)
-    def bad_index(self):
-        """Whether the index behind the seal does not agree with the frames, or the seal not with the index."""
-        want = self.index, len(self.index) // 16, crc32c(self.index + struct.pack("<Q", self.salt))
-        return (self.data[self.end:self.end + len(self.index)], *self.seal()[6:8]) != want
 
 class Journal:
     def __init__(self, path):
-        self.chain, self.first, self.claim, self.damage, self.warnings, data = [], 1, NOTHING, [], [], b""
-        names = {int(n[:16]): n for n in os.listdir(path) if re.fullmatch(r"[0-9]{16}\.seg", n) and int(n[:16])}
+        self.chain, self.claim, self.recorded, self.found = [], NOTHING, 0, {}  # found: (what, file, offset): why
+        files = {n: os.path.join(path, n) for n in os.listdir(path) if os.path.isfile(os.path.join(path, n))}
+        names = {int(n[:16]): n for n in sorted(files) if re.fullmatch(r"[0-9]{16}\.seg", n) and int(n[:16])}
+        if not names and "JOURNAL" not in files:
+            raise ValueError("not a journal")
+        self.segments = {n: Segment(files[name], n) for n, name in names.items()}
+        journal_id = next((s.id for s in self.segments.values() if not s.fault), None)
         try:
-            with open(os.path.join(path, "JOURNAL"), "rb") as f:
+            require("JOURNAL" in files, "missing")
+            with open(files["JOURNAL"], "rb") as f:
                 data = f.read(PAGE)
             check_file(data, "JOURNAL", b"mmjrnl\r\n", 128)
-            require(not any(data[64:124]), "what must be zero is not")
-            self.id, self.newest, _, *claim = JOURNAL.unpack_from(data, 16)
+            require(not any(data[64:124]), "not zero where it must be")
+            journal_id, self.recorded, _, *claim = JOURNAL_FILE.unpack_from(data, 16)
             self.claim = tuple(claim)
-        except (Damaged, FileNotFoundError) as fault:
-            if not names and not data: raise ValueError("not a journal")
-            self.damage, self.id, self.newest = ["corrupt: JOURNAL at offset 0: %s" % fault], None, 0
-        self.segments = {n: Segment(os.path.join(path, names[n]), n) for n in sorted(names)}
+        except Damaged as fault:
+            self.found["corrupt", "JOURNAL", 0] = ": %s" % fault
         for seg in self.segments.values():
-            if seg.fault: self.corrupt(seg.ordinal, 0, seg.fault)
-            elif seg.id != (self.id or seg.id): return self.corrupt(seg.ordinal, 0, "belongs to another journal")
-            else: self.id = seg.id
-        if self.find_newest(): self.check_end()
-        for seg, end in (c for c in self.chain if c[0].sealed and c[0].end == c[1] and c[0].bad_index()):
-            if self.claim[0] > seg.ordinal:
-                self.corrupt(seg.ordinal, end, "the index does not agree with the frames")
-            else:
-                self.warnings.append("torn index: %s at offset %d" % (seg.name, end))
-    def corrupt(self, ordinal, at, what):
-        self.damage.append("corrupt: %016d.seg at offset %d: %s" % (ordinal, at, what))
-    def walk_back(self, seg, end, first):
-        """§6 step 3: ([(segment, end)] newest first, claim, break). If broken: what lies before all breaks."""
-        chain, claim, broken = [], NOTHING, None
+            seg.fault = seg.fault or (None if seg.id == journal_id else "belongs to another journal")
+        self.good = {n: s for n, s in self.segments.items() if not s.fault}
+        self.check_end(*self.find_newest())
+        for seg in (s for s, end in self.chain if s.successor and s.end == end and not s.index_is_right):
+            what = "corrupt" if self.claim[0] > seg.ordinal else "torn index"
+            self.found[what, seg.name, seg.end] = ": the index does not agree with the frames"
+
+    def walk_back(self, seg, first, broken):
+        """§6 step 3: ([(segment, end)] newest first, claim, break). If broken: what is certain, below all breaks."""
+        chain, claim, end = [], NOTHING, seg.end
         while seg:
             chain.append((seg, end))
-            claim = max(claim, seg.said_before(end)[1])
             ordinal, salt, end = seg.link[:3]
-            if seg.base <= first or not ordinal: break
-            prev, at = self.segments.get(ordinal), 0
-            if prev and not prev.fault and prev.salt == salt:
-                at = prev.break_before(end, seg.base) if prev.link else PAGE
+            if seg.base <= first or not ordinal:
+                break
+            prev, at = self.good.get(ordinal), 0
+            if prev and prev.salt == salt:
+                at = prev.break_before(end, seg.base, not broken)
+                claim = max([claim] + [said[:2] for said in prev.said if said[3] < end])
             if at is not None:
                 chain, broken = [], broken or (ordinal, at)
-                prev, end = (prev, min(at, prev.safe_end)) if at > PAGE else (None, 0)
+                if not (at and prev.link):      # then only a seal can say what is below
+                    prev = next((s for s in reversed(self.good.values()) if s.link and s.ordinal < ordinal), None)
+                    prev, at = (prev, prev.end) if prev and prev.successor == (ordinal, salt) else (None, 0)
+                end = min(at, prev.end) if prev else 0
             seg = prev
         return chain, claim, broken
-    def keep_below(self, ordinal, first):
-        """Keeps what is below a segment whose link is not there: certain only if a seal names that segment."""
-        self.chain, self.first = [], first
-        for seg in (s for n, s in self.segments.items() if n < ordinal and s.link):
-            seg.scan(len(seg.data))
-            if seg.sealed and seg.seal()[3] == ordinal:
-                self.first = max(first, seg.said_before(seg.end)[2])
-                self.chain = self.walk_back(seg, seg.end, self.first)[0]
+
     def find_newest(self):
-        """§6 steps 1 to 4; sets chain, first and claim. False if something below a claim is damaged."""
-        for seg in reversed([s for s in self.segments.values() if not s.fault]):
-            if not seg.link:
-                self.claim = max([self.claim] + [mark[:2] for mark in seg.marks_behind(PAGE)])
-                if self.claim[0] == seg.ordinal: break
-                continue
-            seg.scan(len(seg.data))
-            top, (_, claim, first) = (seg.ordinal, seg.safe_end), seg.said_before(seg.safe_end)
-            behind = [] if seg.sealed else seg.marks_behind(seg.safe_end)
-            self.claim = max([self.claim, claim] + [mark[:2] for mark in behind])
-            if self.claim[0] > seg.ordinal: break
-            chain, reached, broken = self.walk_back(seg, seg.safe_end, first)
-            if top < self.claim or not broken or broken < max(self.claim, reached):  # else: never made durable
-                self.chain, self.first, self.claim = chain, first, max(self.claim, reached)
-                if top < self.claim:            # the first live seq may have been raised behind the damage
-                    broken, self.first = top, max([first] + [mark[2] for mark in behind[-1:]])
-                    self.chain = self.walk_back(seg, seg.safe_end, self.first)[0]
-                elif broken and broken[1] <= PAGE:
-                    self.keep_below(broken[0], first)
-                if broken: self.corrupt(*broken, "damaged or ends here, below the claim %d:%d" % self.claim)
-                return not broken
-        if self.claim[0]:
-            self.keep_below(self.claim[0], 1)
-            self.corrupt(self.claim[0], PAGE, "no segment, or no valid link, below the claim %d:%d" % self.claim)
-        return not self.claim[0]
-    def check_end(self):
+        """§6 steps 0 to 4; sets chain, first and claim. Returns the newest, and where its chain breaks."""
+        behind = []                             # the highest marks that are not among the candidate's valid frames
+        for seg in reversed(self.good.values()):
+            marks = [] if seg.successor else seg.marks_from(seg.end)
+            self.claim, behind = max([self.claim] + [said[:2] for said in seg.said[-1:] + marks]), behind or marks
+            if seg.newer:
+                raise ValueError(seg.newer)
+            if not seg.link: continue
+            broken = (seg.ordinal, seg.end) if (seg.ordinal, seg.end) < self.claim else None
+            self.first = (seg.said + (behind if broken else []))[-1][2]
+            chain, claim, broken = self.walk_back(seg, self.first, broken)
+            if not broken or broken < max(self.claim, claim):  # else it was never made durable
+                self.chain, self.claim = chain, max(self.claim, claim)
+                return seg, broken
+        return None, None
+
+    def check_end(self, newest, broken):
         """The rest of §6: what else is corrupt, and what the end looks like."""
-        newest, end = self.chain[0] if self.chain else (None, 0)
-        top = newest.ordinal if newest else 0
+        top, end = (newest.ordinal, newest.end) if newest else NOTHING
+        successor, salt = newest and newest.successor or NOTHING
         above = [n for n in self.segments if n > top]
-        missing = [n for n, m in enumerate(above, top + 1) if n != m][:1]
-        missing += [self.newest] if self.newest > top and self.newest not in above else []
-        if newest:
-            oldest, at, next_seq = self.chain[-1][0], newest.said_before(end)[0], newest.seqs[newest.ends.index(end)]
-            if newest.sealed:
-                named, salt = newest.seal()[3:5]
-                missing += [] if named in above and getattr(self.segments[named], "salt", salt) == salt else [named]
-            if self.first < oldest.base or self.first > next_seq:
-                self.corrupt(top, at, "first live seq %d is not in %d..%d" % (self.first, oldest.base, next_seq))
-        for ordinal in sorted(set(missing)): self.corrupt(ordinal, 0, "missing or replaced")
-        for ordinal in ([n for n in above if self.segments[n].fault] + missing)[:1]: self.keep_below(ordinal, 1)
-        tails = [(newest, end)] * bool(newest and not newest.sealed) + [(self.segments[n], PAGE) for n in above]
-        for seg, end in (t for t in tails if not t[0].fault and t[0].used_end(t[1]) > t[1]):
-            self.warnings.append("torn tail: %s at offset %d, %d bytes" % (seg.name, end, seg.used_end(end) - end))
+        lost = {n: "missing" for a, b in zip([top] + above, above) if a + 1 < b for n in (a + 1, b - 1)}
+        lost.update({n: "missing" for n in (max(self.recorded, top), successor) if n and n not in self.segments})
+        lost.update({n: s.fault or "another than the seal names" for n, s in self.segments.items()
+                     if s.fault or n == successor and s.salt != salt})
+        self.found.update({("corrupt", NAME % n, 0): ": " + why for n, why in lost.items()})
+        if self.claim[0] and (top, end) < self.claim:
+            broken = self.claim[0], 0 if self.claim[0] not in self.good else end if self.claim[0] == top else PAGE
+        if broken:
+            self.found["corrupt", NAME % broken[0], broken[1]] = ": damaged or lost, below the claim %d:%d" % self.claim
+        elif newest and not self.chain[-1][0].base <= self.first <= newest.next_seq:
+            self.found["corrupt", newest.name, newest.said[-1][3]] = ": first live seq %d is not there" % self.first
+        if any(n > top and n != successor for n in [*lost, *(broken or ())[:1]]):
+            self.chain = []                     # what lies there may have cut off any part of what is below
+        tails = [(newest, end)] * bool(newest and not successor) + [(self.segments[n], PAGE) for n in above]
+        for seg, end in () if broken else tails:
+            if not seg.fault and seg.used_end(end) > end:
+                self.found["torn tail", seg.name, end] = ", %d bytes" % (seg.used_end(end) - end)
 
 def main():
     parser = argparse.ArgumentParser(description="Reads and verifies a journal (see segment/FORMAT.md).")
@@ -243,7 +243,8 @@ def main():
         sys.stdout.buffer.flush()
     except (OSError, ValueError, MemoryError) as error:
         sys.exit(print("%s: %s" % (args.directory, error), file=sys.stderr) or 3)
-    print("".join(line + "\n" for line in journal.warnings + journal.damage), end="", file=sys.stderr)
-    sys.exit(1 if journal.damage else 0)
+    for where, why in sorted(journal.found.items()):
+        print("%s: %s at offset %d" % where + why, file=sys.stderr)
+    sys.exit(any(what == "corrupt" for what, _, _ in journal.found))
 
 if __name__ == "__main__": main()

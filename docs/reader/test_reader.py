@@ -273,6 +273,34 @@ class ReaderTest(unittest.TestCase):
             seg = self.one()
             self.check([seg.frame(kind, b"new").close()], "", 3, ["unknown kind"])
         self.check([Seg(1).frame(0x25, bytes(64))], "", 3, ["unknown kind"])
+        self.check([Seg(1).frame(0x25, bytes(64)), Seg(2).link(seq=9, first=9).record(b"x")], lines(9, b"x"))
+
+    def test_marks_and_seals_that_make_no_sense(self):
+        """Condition 8: such a frame is invalid, although its checksum is right."""
+        for flags in (2, 3):
+            seg = self.one()
+            end = seg.at
+            self.check([seg.mark(flags=flags)], self.ONE, err=["torn tail", "offset %d, " % end])
+        seg = self.one()
+        end = seg.at
+        self.check([seg.mark(claim=(1, 4176), flags=1)], self.ONE, err=["torn tail", "offset %d, " % end])
+        for field, value in ((0, 2), (3, 0), (5, end), (8, 1)):
+            seg, two = self.one(), Seg(2)
+            fields = [3, TIME, TIME, 2, two.salt, end + 80, 0, 0, 0]
+            fields[field] = value
+            self.check([seg.frame(SEAL, struct.pack("<QqqQQQIIQ", *fields)), two], self.ONE,
+                       err=["torn tail", "1.seg at offset %d, " % end])
+
+    def test_mark_with_another_seq_is_searched_for(self):
+        """Only its claim counts: it says that the end is damaged."""
+        seg = self.one()
+        end = seg.at
+        self.check([seg.put(end, bytes(24))], self.ONE)
+        seg.at = end + 24
+        self.check([seg.mark(seq=99)], self.ONE, 1, ["1.seg at offset %d" % end])
+        seg = self.one().put(end, bytes(24))
+        seg.at = end + 24
+        self.check([seg.mark(seq=99, claim=(1, end))], self.ONE, err=["torn tail"])
 
     # ---- identities and JOURNAL ----
 
@@ -284,6 +312,10 @@ class ReaderTest(unittest.TestCase):
         for size in (0, 1, 15, 4095):
             self.check([], "", 1, ["1.seg at offset 0"], files={"0000000000000001.seg": bytes(self.one().bytes[:size])})
         self.check([], "", 1, ["1.seg at offset 0"], files={"0000000000000001.seg": bytes(self.one().bytes[:8192])})
+        for at, value in ((40, bytes(8)), (68, b"\1"), (4091, b"\1")):  # salt 0; bytes that must be zero
+            seg = self.one().put(at, value)
+            seg.put(4092, struct.pack("<I", crc32c(bytes(seg.bytes[:4092]))))
+            self.check([seg], "", 1, ["1.seg at offset 0: zero salt, or other bytes not zero"])
 
     def test_newer_segments(self):
         self.check([self.one(), Seg(2, version=2)], "", 3, ["version 2"])
@@ -305,6 +337,19 @@ class ReaderTest(unittest.TestCase):
         for journal in (b"x", good[:15], good[:127], good + b"\0", flip(good, 0), flip(good, 9), flip(good, 12),
                         flip(good, 33), flip(good, 50), flip(good, 63), flip(good, 90), flip(good, 127), b""):
             self.check([self.one().close()], self.ONE, 1, ["corrupt: JOURNAL at offset 0"], journal=journal)
+
+    def test_journal_file_not_zero(self):
+        data = journal_file(1)[:124]
+        self.check([self.one()], self.ONE, 1, ["JOURNAL at offset 0: not zero"],
+                   journal=with_crc(data[:64] + b"\1" + data[65:]))
+
+    def test_directory_with_the_name_of_a_segment_is_foreign(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(os.path.join(folder, "0000000000000001.seg"))
+            with open(os.path.join(folder, "JOURNAL"), "wb") as f:
+                f.write(journal_file(0))
+            run = subprocess.run([sys.executable, "-B", READER, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, b"", b""))
 
     def test_journal_file_newer(self):
         self.check([self.one()], "", 3, ["version 2"], journal=journal_file(1, version=2))
@@ -477,6 +522,34 @@ class ReaderTest(unittest.TestCase):
         self.check([lost], "", 1, ["1.seg at offset 4096"], journal=journal_file(1, claim=(1, end)))
         self.check([one], "", 1, ["2.seg at offset"], journal=journal_file(1, claim=(2, 4176)))
 
+    def test_claim_in_a_segment_off_the_chain(self):
+        """A cut that dropped everything, and no mark yet: the highest claim lies in a segment that nobody needs."""
+        one, two = self.one(), Seg(2)
+        two.link(one, seq=4, first=4, claim=(1, one.at), reason=3).record(b"x")
+        self.check([one.damage(4100), two], lines(4, b"x"), journal=journal_file(2, claim=(1, one.at)))
+
+    def test_what_is_certain_below_a_lost_segment(self):
+        """1 and 3 are full and name the next one; 2's identity is damaged, and so is 3 or 4."""
+        def four():
+            one, two, three, four = Seg(1), Seg(2), Seg(3), Seg(4)
+            one.link().record(b"a").seal(two)
+            two.link(one, seq=2, claim=(1, one.at), reason=2).record(b"b").seal(three)
+            three.link(two, seq=3, claim=(2, two.at), reason=2).record(b"c").seal(four)
+            four.link(three, seq=4, claim=(3, three.at), reason=2).record(b"d").mark(first=1)
+            return [one, two, three, four]
+        self.check(four(), lines(1, b"a", b"b", b"c", b"d"))
+        one, two, three, four_ = four()
+        self.check([one, two.damage(99), three, four_], lines(1, b"a"), 1, ["2.seg at offset 0"])
+        self.check([one, two, three.damage(4192), four_], lines(1, b"a"), 1,
+                   ["2.seg at offset 0", "3.seg at offset 4176"])
+        one, two, three, four_ = four()
+        self.check([one, two, three, four_.damage(99)], lines(1, b"a", b"b", b"c"), 1, ["4.seg at offset 0"],
+                   journal=journal_file(1, claim=(4, 4176)))
+
+    def test_first_live_seq_behind_the_damage(self):
+        seg = Seg(1).link().record(b"a", b"b", b"c", b"d").close(first=2)
+        self.check([seg.damage(4176 + 3 * 24 + 16)], lines(2, b"b", b"c"), 1, ["1.seg at offset %d" % (4176 + 3 * 24)])
+
     def test_lost_link_with_a_torn_candidate(self):
         """2 links to an end that 1 does not reach, and nothing claims it: 2 was never made durable."""
         one, two = self.one(), Seg(2)
@@ -506,7 +579,10 @@ class ReaderTest(unittest.TestCase):
     def test_bad_links_are_no_candidates(self):
         one, two = self.one(), Seg(2)
         self.check([one, two.link(two, seq=4)], self.ONE, err=["torn tail: 0000000000000002.seg"])
-        self.check([one, Seg(2).link(one, seq=4, claim=(2, 0))], self.ONE, err=["torn tail: 0000000000000002.seg"])
+        for other in (dict(claim=(2, 0)), dict(claim=(1, 1 << 63)), dict(end=4168), dict(end=4180), dict(seq=0)):
+            two = Seg(2).link(one, **{"seq": 4, **other})
+            self.check([one, two], self.ONE, err=["torn tail: 0000000000000002.seg at offset 4096"])
+        self.check([Seg(1).frame(LINK, struct.pack("<8Q", 0, 1, 0, 1, 0, 0, TIME, 1))], err=["1.seg at offset 4096"])
 
 
 if __name__ == "__main__":
