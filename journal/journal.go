@@ -266,33 +266,23 @@ func (j *Journal) adopt(st *recovery.State) error {
 		return fmt.Errorf("seq %d in segment %d: %w: no numbers are left",
 			st.Next, st.Highest, ErrOptions)
 	}
-	start := segment.Link{
-		Base: st.Next, FirstLive: st.FirstLive, Reason: segment.ReasonStart,
+	highest, err := j.names.discardSpare(st)
+	if err != nil {
+		return err
 	}
+	start := segment.Link{Base: st.Next, FirstLive: st.FirstLive, Reason: segment.ReasonStart}
 	switch st.Action {
 	case recovery.Resume:
-		if err := j.names.discardPrepared(st); err != nil {
+		if err := j.names.tidy(st.End.Ordinal, j.log); err != nil {
 			return err
 		}
-		j.factory.begin(st.ID, st.End.Ordinal+1)
 	case recovery.Cut:
 		newest := st.Chain[len(st.Chain)-1]
 		start.Reason = segment.ReasonRecovery
 		start.Pred, start.PredSalt, start.PredEnd = newest.Ordinal, newest.Salt, st.End.Offset
 		start.Claim = st.End
-		fallthrough
-	case recovery.Start:
-		highest, err := j.names.discardSpare(st)
-		if err != nil {
-			return err
-		}
-		for _, ordinal := range append(st.Dead(), st.Prepared()...) {
-			if ordinal <= highest {
-				j.names.garbage = append(j.names.garbage, ordinal)
-			}
-		}
-		j.factory.begin(st.ID, highest+1)
 	}
+	j.factory.begin(st.ID, highest+1)
 	j.syncer.pos = st.End
 	scan, action := st.NewestScan, st.Action
 	j.begin(st.TakeChain(), st.FirstLive, st.Next, start)

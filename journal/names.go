@@ -75,36 +75,32 @@ func (n *names) setClaim(pos segment.Position) error {
 	return n.write()
 }
 
-// discardPrepared removes, at a clean open, everything that is not on the chain: from the highest
-// ordinal down, each durably before the next, so that a power cut leaves no gap.
-func (n *names) discardPrepared(st *recovery.State) error {
-	if !n.written || n.file.Newest > st.End.Ordinal {
-		if err := n.setNewest(st.End.Ordinal); err != nil {
-			return err
-		}
-	}
-	for _, ordinal := range st.Prepared() {
-		if err := n.remove(ordinal); err != nil {
-			return err
-		}
-	}
-	if dead := st.Dead(); len(dead) > 0 {
-		return n.remove(dead...)
-	}
-	return nil
-}
-
-// discardSpare removes, at an unclean open, what an earlier life had prepared and not used: a crash
-// loop would pile it up. The seal's successor stays: it is missed if it is not there.
-func (n *names) discardSpare(st *recovery.State) (left uint64, err error) {
-	left = st.Highest
+// discardSpare removes what an earlier life had prepared and not used, from the highest ordinal down,
+// each durably before the next, so that a power cut leaves no gap: a crash loop would pile it up. It
+// returns the highest ordinal that is left. What else is not on the chain becomes garbage.
+func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
+	highest = st.Highest
 	for _, ordinal := range st.Spare() {
 		if err := n.discard(ordinal); err != nil {
-			return left, err
+			return highest, err
 		}
-		left = ordinal - 1
+		highest = ordinal - 1
 	}
-	return left, nil
+	n.garbage = slices.DeleteFunc(append(st.Dead(), st.Prepared()...), func(o uint64) bool {
+		return o > highest
+	})
+	return highest, nil
+}
+
+// tidy removes the garbage below the newest segment of a journal that was closed cleanly, and writes
+// the file JOURNAL if it is missing or damaged.
+func (n *names) tidy(newest uint64, log *zap.Logger) error {
+	if !n.written {
+		if err := n.setNewest(newest); err != nil {
+			return err
+		}
+	}
+	return n.collect(newest, log)
 }
 
 // discard removes a segment above the newest one that was prepared and not used.

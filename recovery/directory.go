@@ -32,7 +32,6 @@ type file struct {
 	linked      *segment.Scan
 	linkedEnd   segment.Offset
 	linkedIndex error
-	end         segment.Offset
 	state       SegmentState
 	why         string // for a person, in the report
 	index       error  // what is wrong with the sparse index

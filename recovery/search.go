@@ -139,7 +139,6 @@ func (s *search) scanOpen(f *file) (err error) {
 	if f.scan, err = f.seg.Scan(0); err != nil {
 		return err
 	}
-	f.end = f.scan.End
 	return s.learn(f)
 }
 
@@ -206,7 +205,7 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 	at := func(off segment.Offset, seq segment.Seq, why error) *breakage {
 		return &breakage{segment.Position{Ordinal: p.ordinal, Offset: off}, s.corrupt(p, off, seq, why)}
 	}
-	p.end, p.index = l.PredEnd, nil
+	p.index = nil
 	end := segment.Position{Ordinal: p.ordinal, Offset: l.PredEnd}
 	if !s.full && !s.claim.Less(end) {
 		return s.vouched(p, l, at)
@@ -400,7 +399,7 @@ func (s *search) readable(damage segment.Position) []*file {
 		if err != nil || sc.Seal == nil || sc.Seal.Succ != damage.Ordinal {
 			continue // a lost link may have cut it anywhere
 		}
-		f.scan, f.end = sc, sc.End
+		f.scan = sc
 		return s.readableFrom(f)
 	}
 	return nil
@@ -419,7 +418,7 @@ func (s *search) readableFrom(f *file) []*file {
 		if !ok || err != nil || link.Base > l.Base {
 			break
 		}
-		p.end, p.scan, p.index = l.PredEnd, nil, nil
+		p.scan, p.index = nil, nil
 		p.seg.AdoptUnread(link, l.PredEnd, l.Base, nil)
 		chain = append(chain, p)
 		l = link

@@ -193,9 +193,6 @@ func (st *State) settle(f *file, from segment.Offset) error {
 	return errors.Join(err, w.Drop())
 }
 
-// Foreign returns the names in the directory that are not a journal's.
-func (st *State) Foreign() []string { return st.dir.foreign }
-
 // Prepared returns the ordinals of the segments above the newest one, in descending order: the
 // order in which they may be removed, each durably before the next, without leaving a gap.
 func (st *State) Prepared() (ordinals []uint64) {

@@ -59,7 +59,7 @@ func TestNames(t *testing.T) {
 		if err != nil {
 			continue // a segment's name
 		}
-		if foreign := slices.Contains(st.Foreign(), name); foreign == ours {
+		if foreign := slices.Contains(st.dir.foreign, name); foreign == ours {
 			t.Errorf("%q is foreign: %v", name, foreign)
 		}
 		warned := slices.ContainsFunc(st.Report.Warnings, func(w string) bool {

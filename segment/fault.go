@@ -13,12 +13,26 @@ import "runtime/debug"
 func (s *Segment) catch(op string, old bool, err *error) {
 	debug.SetPanicOnFault(old)
 	if r := recover(); r != nil {
-		*err = faultError(r, s.m, op, s.path)
+		if *err = faultError(r, s.m, op, s.path); *err == nil {
+			panic(r)
+		}
 	}
 }
 
-// faultError returns what a recovered panic says if it is a fault in m, and panics again otherwise.
-// The runtime's own text speaks of a nil pointer, whatever the address.
+// catch is as Segment.catch for appends. A panic that is not the segment's, but of a function or of a
+// payload's owner, leaves the writer as it was before, and goes on.
+func (w *Writer) catch(op string, old bool, err *error) {
+	defer debug.SetPanicOnFault(old)
+	if r := recover(); r != nil {
+		if *err = faultError(r, w.s.m, op, w.s.path); *err == nil {
+			w.rollback()
+			panic(r)
+		}
+	}
+}
+
+// faultError returns what a recovered panic says if it is a fault in m, and nil otherwise. The
+// runtime's own text speaks of a nil pointer, whatever the address.
 func faultError(r any, m *Mapping, op, path string) error {
 	if f, ok := r.(interface {
 		error
@@ -29,5 +43,5 @@ func faultError(r any, m *Mapping, op, path string) error {
 			return &FaultError{Op: op, Path: path, Offset: Offset(addr - lo), Err: f}
 		}
 	}
-	panic(r)
+	return nil
 }

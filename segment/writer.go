@@ -16,6 +16,13 @@ type Writer struct {
 	records uint64
 	newest  time.Time // of the last link or mark
 	stamp   int64     // newest in nanoseconds
+
+	before struct { // what rollback goes back to
+		at, end Offset // end is where the frames that are being appended end
+		next    Seq
+		records uint64
+		items   int64 // in the sparse index
+	}
 }
 
 // NewWriter returns a writer for a prepared segment, whose first frame is the link.
@@ -62,7 +69,8 @@ func (w *Writer) Fits(n int64, mark bool) bool {
 
 // Append appends a record; crc is the payload's [Checksum]. It must fit.
 func (w *Writer) Append(payload []byte, crc uint32) (err error) {
-	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
+	defer w.catch("append", debug.SetPanicOnFault(true), &err)
+	w.begin(FrameSize(int64(len(payload))))
 	copy(w.space(len(payload)), payload)
 	w.publish(w.fill(len(payload), crc, KindRecord))
 	return nil
@@ -71,18 +79,13 @@ func (w *Writer) Append(payload []byte, crc uint32) (err error) {
 // AppendFunc appends a record of n bytes that fn writes. If fn fails or panics, nothing is
 // appended; what fn returns is refused.
 func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err error) {
-	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
+	defer w.catch("append", debug.SetPanicOnFault(true), &err)
+	w.begin(FrameSize(int64(n)))
 	dst := w.space(n)
-	filled := false
-	defer func() {
-		if !filled {
-			clear(dst) // bytes behind the end are zero
-		}
-	}()
 	if refused = fn(dst[:n:n]); refused != nil {
+		w.rollback()
 		return refused, nil
 	}
-	filled = true
 	w.publish(w.fill(n, Checksum(dst), KindRecord))
 	return nil, nil
 }
@@ -90,25 +93,15 @@ func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err erro
 // AppendBatch appends the payloads as one batch: readers see all of its records at once, and after
 // a crash all or none are there. crcs are their checksums. They must fit.
 func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
-	defer w.s.catch("append", debug.SetPanicOnFault(true), &err)
-	done, before, indexed := false, *w, w.s.index.n.Load()
-	defer func() {
-		if !done { // reading a payload has failed: that is its owner's panic
-			end := before.at
-			for _, p := range payloads {
-				end += Offset(FrameSize(int64(len(p))))
-			}
-			w.s.index.cut(indexed)
-			*w = before
-			clear(w.s.m.b[w.at:end])
-		}
-	}()
 	if len(payloads) == 1 {
-		copy(w.space(len(payloads[0])), payloads[0])
-		w.publish(w.fill(len(payloads[0]), crcs[0], KindRecord))
-		done = true
-		return nil
+		return w.Append(payloads[0], crcs[0])
 	}
+	defer w.catch("append", debug.SetPanicOnFault(true), &err)
+	size := int64(0)
+	for _, p := range payloads {
+		size += FrameSize(int64(len(p)))
+	}
+	w.begin(size)
 	b, first := w.s.m.b, w.at
 	var firstWord uint64
 	last := len(payloads) - 1
@@ -130,7 +123,6 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	store64(b, first, firstWord)
 	w.s.m.notify()
 	w.s.publish(w.at, w.next)
-	done = true
 	return nil
 }
 
@@ -177,6 +169,21 @@ func (w *Writer) control(kind Kind, n int, encode func([]byte)) (err error) {
 	word, size := w.fill(n, Checksum(p), kind)
 	w.publish(word, size)
 	return nil
+}
+
+// begin notes where the writer stands before it appends frames of records that take size bytes.
+func (w *Writer) begin(size int64) {
+	b := &w.before
+	b.at, b.end, b.next, b.records = w.at, w.at+Offset(size), w.next, w.records
+	b.items = w.s.index.n.Load()
+}
+
+// rollback goes back to there. Nothing has been published since; bytes behind the end are zero again.
+func (w *Writer) rollback() {
+	b := &w.before
+	w.at, w.next, w.records = b.at, b.next, b.records
+	w.s.index.cut(b.items)
+	clear(w.s.m.b[b.at:b.end])
 }
 
 // space returns where the payload of the next frame goes.
