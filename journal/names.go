@@ -66,12 +66,12 @@ func (n *names) setNewest(ordinal uint64) error {
 }
 
 // setClaim notes durably that everything below pos is durable. The marks say so too; but they may
-// lie in the same sector as what they claim, and get lost with it.
-func (n *names) setClaim(pos segment.Position) error {
-	if n.written && n.file.Claim == pos {
+// lie in the same sector as what they claim, and get lost with it. firstLive likewise.
+func (n *names) setClaim(pos segment.Position, firstLive Seq) error {
+	if n.written && n.file.Claim == pos && n.file.FirstLive == firstLive {
 		return nil
 	}
-	n.file.Claim = pos
+	n.file.Claim, n.file.FirstLive = pos, firstLive
 	return n.write()
 }
 
