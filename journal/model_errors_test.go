@@ -20,7 +20,9 @@ var errorScripts = []string{
 	"p: a900*6 s c a900*4 c c a5 s",
 	"p: a900*3 k a900*7 s k tb2 a1 s",
 	"p: a3800 c a3900 s c a10 s",
-	"p: a3944 c a100 s",       // the closing mark ends a page
+	"p: a3944 c a100 s", // the closing mark ends a page
+	"p: a3952 c a100 s", // the next page begins in it
+	"p: a3960 c a100 s",
 	"p: a3920*2 tf1 c a100 s", // the closing mark needs a segment of its own
 }
 
