@@ -72,7 +72,7 @@ func (s *tally) errors(t *testing.T, text string, seed uint64, stride int) {
 			}
 		}
 	}
-	s.add(t, w)
+	s.add(t.Errorf, w)
 }
 
 // operations returns the operations that the script makes when none fails.
