@@ -54,7 +54,7 @@ func kind(path string) string {
 
 // bits flips every bit; one state is enough for go test, and some bits of the others.
 func (st *matrixState) bits(yield func(blow) bool) bool {
-	for _, path := range st.paths() {
+	for _, path := range st.paths {
 		for bit := range 8 * len(st.files[path]) {
 			ci := path == matrixJournal || st.name == "front truncated" && bit%5 == 0 || bit%197 == 0
 			if !yield(blow{"bit flipped, " + kind(path), ci,
@@ -76,7 +76,7 @@ func (st *matrixState) bits(yield func(blow) bool) bool {
 
 // lengths cuts every file to every length, and makes it longer by every length.
 func (st *matrixState) lengths(yield func(blow) bool) bool {
-	for _, path := range st.paths() {
+	for _, path := range st.paths {
 		size := len(st.files[path])
 		for n := range size {
 			ci := size < 4096 || n%127 == 0 || n%4096 < 2 || n%4096 == 4095
@@ -149,7 +149,7 @@ var noisy = func() []byte {
 // and what the same place holds in the other journal and in the dead life.
 func (st *matrixState) blocks(size int) func(func(blow) bool) bool {
 	return func(yield func(blow) bool) bool {
-		for _, path := range st.paths()[1:] {
+		for _, path := range st.paths[1:] {
 			for off := 0; off < len(st.files[path]); off += size {
 				for how, b := range st.contents(path, off, size) {
 					if !yield(blow{
@@ -200,7 +200,7 @@ func (st *matrixState) swaps(size int) func(func(blow) bool) bool {
 	}
 	return func(yield func(blow) bool) bool {
 		var all []place
-		for _, path := range st.paths()[1:] {
+		for _, path := range st.paths[1:] {
 			for off := 0; off < len(st.files[path]); off += size {
 				all = append(all, place{path, off})
 			}
@@ -227,7 +227,7 @@ func (st *matrixState) swaps(size int) func(func(blow) bool) bool {
 
 // wholeFiles loses, copies, renames, empties and replaces segments.
 func (st *matrixState) wholeFiles(yield func(blow) bool) bool {
-	paths := st.paths()[1:]
+	paths := st.paths[1:]
 	last := st.segments()[len(paths)-1].ordinal
 	next := filepath.Join(modelDir, segment.FileName(last+1))
 	ok := true

@@ -30,6 +30,8 @@ type matrixState struct {
 	other   map[string][]byte   // another journal, with the same history
 	dead    map[string][]byte   // the same journal, in a life that a power cut has undone
 
+	paths []string    // of its files, JOURNAL first, then the segments in order
+	end   rawPosition // of the newest segment's frames
 	want  image       // what the undamaged journal shows
 	held  image       // what it had held before the end; beyond want nothing of it was acknowledged
 	acked journal.Seq // up to here it had been acknowledged as durable
@@ -177,7 +179,10 @@ func (st *matrixState) describe() error {
 		}
 	}
 	ends := chainEnds(segs, newest)
+	st.end = rawPosition{newest, uint64(ends[newest])}
+	st.paths = []string{matrixJournal}
 	for _, s := range segs {
+		st.paths = append(st.paths, s.path)
 		st.id = s.bytes[16:32]
 		for _, f := range s.frames {
 			if f.isRecord() && f.off < ends[s.ordinal] {
@@ -189,15 +194,6 @@ func (st *matrixState) describe() error {
 }
 
 func (st *matrixState) segments() []rawSegment { return parseSegments(st.files) }
-
-// paths returns the state's files, JOURNAL first.
-func (st *matrixState) paths() (all []string) {
-	all = append(all, matrixJournal)
-	for _, s := range st.segments() {
-		all = append(all, s.path)
-	}
-	return all
-}
 
 var matrixJournal = filepath.Join(modelDir, segment.JournalName)
 

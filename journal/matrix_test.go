@@ -28,24 +28,36 @@ var updateMatrix = flag.Bool("update", false, "rewrite the table in docs/damage-
 // matrix counts outcomes by class of damage.
 type matrix struct {
 	classes []string // in the order in which they came
-	counts  map[string]*[outcomes]int
-	states  map[string]*[outcomes]int
+	counts  map[string]*tallied
+	states  map[string]*tallied
 	n       int    // of cases that changed something
 	most    uint64 // bytes that a case has allocated
 	ops     int    // operations of a case
-	lost    int    // acknowledged records of a case that no claim was left for
 }
 
-func (m *matrix) add(state, class string, o outcome) {
+// tallied counts outcomes; lost is the most acknowledged records that a case has lost, none of them
+// covered by a claim that is left.
+type tallied struct {
+	n    [outcomes]int
+	lost int
+}
+
+func newMatrix() *matrix {
+	return &matrix{counts: map[string]*tallied{}, states: map[string]*tallied{}}
+}
+
+func (m *matrix) add(state, class string, o outcome, lost int) {
 	if m.counts[class] == nil {
 		m.classes = append(m.classes, class)
-		m.counts[class] = new([outcomes]int)
+		m.counts[class] = new(tallied)
 	}
 	if m.states[state] == nil {
-		m.states[state] = new([outcomes]int)
+		m.states[state] = new(tallied)
 	}
-	m.counts[class][o]++
-	m.states[state][o]++
+	for _, c := range []*tallied{m.counts[class], m.states[state]} {
+		c.n[o]++
+		c.lost = max(c.lost, lost)
+	}
 	m.n++
 }
 
@@ -93,7 +105,7 @@ func TestDamageMatrix(t *testing.T) {
 		share /= 50
 	}
 	c := torture.Start(t, "damage matrix", share)
-	m := &matrix{counts: map[string]*[outcomes]int{}, states: map[string]*[outcomes]int{}}
+	m := newMatrix()
 	number, wrong := int64(0), 0
 	counting := c.Next()
 	matrixCases(states, func(st *matrixState, b blow) bool {
@@ -109,8 +121,8 @@ func TestDamageMatrix(t *testing.T) {
 		counting = c.Next()
 		return counting
 	})
-	c.Note("%d changed something; at most %d operations, %d bytes on the heap and %d lost records of "+
-		"the last group in a case", m.n, m.ops, m.most, m.lost)
+	c.Note("%d changed something; at most %d operations and %d bytes on the heap in a case",
+		m.n, m.ops, m.most)
 	t.Logf("%s\n%s", m.table("damage", m.classes, m.counts),
 		m.table("state", nil, m.states))
 	if c.Of() == matrixShare(states) && !counting && !t.Failed() {
@@ -131,20 +143,34 @@ func (m *matrix) try(st *matrixState, b blow, number int64) error {
 	if files == nil {
 		return nil
 	}
-	before := heapAllocated()
 	x := trial{st: st, files: files, lives: number%4 == 0, part: readable(st, b)}
-	o, err := x.judge()
-	used := heapAllocated() - before
-	m.most, m.ops, m.lost = max(m.most, used), max(m.ops, x.ops), max(m.lost, x.lost)
-	if err == nil && used > mostBytes {
-		o, err = silent, fmt.Errorf("I14: %d bytes allocated", used)
-	}
-	m.add(st.name, b.class, o)
+	o, err := m.judge(&x)
+	m.add(st.name, b.class, o, x.lost)
 	return err
 }
 
+// judge judges a trial, and bounds what that costs.
+func (m *matrix) judge(x *trial) (outcome, error) {
+	size := 0
+	for _, b := range x.files {
+		size += len(b)
+	}
+	before := heapAllocated()
+	o, err := x.judge()
+	used := heapAllocated() - before
+	m.most, m.ops = max(m.most, used), max(m.ops, x.ops)
+	switch {
+	case err != nil:
+	case used > uint64(mostBytes+20*size):
+		o, err = silent, fmt.Errorf("I14: %d bytes allocated", used)
+	case x.ops > mostOps*len(x.files):
+		o, err = silent, fmt.Errorf("I14: %d operations", x.ops)
+	}
+	return o, err
+}
+
 // table returns counts as a table in Markdown.
-func (m *matrix) table(head string, rows []string, counts map[string]*[outcomes]int) string {
+func (m *matrix) table(head string, rows []string, counts map[string]*tallied) string {
 	if rows == nil {
 		for _, s := range matrixScripts {
 			if counts[s.name] != nil {
@@ -157,23 +183,23 @@ func (m *matrix) table(head string, rows []string, counts map[string]*[outcomes]
 	for _, name := range outcomeNames {
 		fmt.Fprintf(&b, " %s |", name)
 	}
-	b.WriteString("\n|---|--:|" + strings.Repeat("--:|", int(outcomes)) + "\n")
-	var sum [outcomes]int
-	line := func(name string, c *[outcomes]int) {
+	b.WriteString(" lost, at most |\n|---|--:|" + strings.Repeat("--:|", int(outcomes)+1) + "\n")
+	var sum tallied
+	line := func(name string, c tallied) {
 		n := 0
 		cells := ""
-		for o, k := range c {
+		for o, k := range c.n {
 			n += k
 			cells += fmt.Sprintf(" %d |", k)
-			sum[o] += k
+			sum.n[o] += k
 		}
-		fmt.Fprintf(&b, "| %s | %d |%s\n", name, n, cells)
+		sum.lost = max(sum.lost, c.lost)
+		fmt.Fprintf(&b, "| %s | %d |%s %d |\n", name, n, cells, c.lost)
 	}
 	for _, name := range rows {
-		line(name, counts[name])
+		line(name, *counts[name])
 	}
-	all := sum
-	line("**all**", &all)
+	line("**all**", sum)
 	return b.String()
 }
 
