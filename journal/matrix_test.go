@@ -1,0 +1,230 @@
+package journal_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/metrics"
+	"strings"
+	"testing"
+
+	"mmjournal/internal/testutil/torture"
+)
+
+var updateMatrix = flag.Bool("update", false, "rewrite the table in docs/damage-matrix.md")
+
+// The damage matrix: small journals in several states, each damaged in one way after another, and
+// opened in every way.
+//
+//	matrix_state_test.go    the journals, and what had been promised of each
+//	matrix_damage_test.go   the ways to damage them
+//	matrix_verdict_test.go  what opening one says, and whether that is right
+//	matrix_fs_test.go       a file system that shares files between the trials
+//	matrix_random_test.go   many damages at once, to a larger journal
+//
+// go test makes a choice of them, make torture all; a case's number is the same in both.
+
+// matrix counts outcomes by class of damage.
+type matrix struct {
+	classes []string // in the order in which they came
+	counts  map[string]*tallied
+	states  map[string]*tallied
+	n       int    // of cases that changed something
+	most    uint64 // bytes that a case has allocated
+	ops     int    // operations of a case
+}
+
+// tallied counts outcomes; lost is the most acknowledged records that a case has lost, none of them
+// covered by a claim that is left.
+type tallied struct {
+	n    [outcomes]int
+	lost int
+}
+
+func newMatrix() *matrix {
+	return &matrix{counts: map[string]*tallied{}, states: map[string]*tallied{}}
+}
+
+func (m *matrix) add(state, class string, o outcome, lost int) {
+	if m.counts[class] == nil {
+		m.classes = append(m.classes, class)
+		m.counts[class] = new(tallied)
+	}
+	if m.states[state] == nil {
+		m.states[state] = new(tallied)
+	}
+	for _, c := range []*tallied{m.counts[class], m.states[state]} {
+		c.n[o]++
+		c.lost = max(c.lost, lost)
+	}
+	m.n++
+}
+
+// heapAllocated returns how many bytes have been allocated so far, small ones not at once.
+func heapAllocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// matrixCases calls f with every case that go test makes, and then with every other one.
+func matrixCases(states []*matrixState, f func(st *matrixState, b blow) bool) {
+	for _, ci := range []bool{true, false} {
+		more := true
+		for _, st := range states {
+			st.blows(func(b blow) bool {
+				more = more && (b.ci != ci || f(st, b))
+				return more
+			})
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// matrixShare counts the cases that go test makes.
+func matrixShare(states []*matrixState) (n int64) {
+	matrixCases(states, func(_ *matrixState, b blow) bool {
+		if b.ci {
+			n++
+		}
+		return b.ci
+	})
+	return n
+}
+
+// TestDamageMatrix: whatever the damage is, no acknowledged record is missing or different without
+// a word, no other record is shown, and what refuses to open has not changed.
+func TestDamageMatrix(t *testing.T) {
+	modelSetup(t)
+	states := newMatrixStates(t)
+	share := matrixShare(states)
+	if testing.Short() || raceEnabled {
+		share /= 50
+	}
+	c := torture.Start(t, "damage matrix", share)
+	m := newMatrix()
+	number, wrong := int64(0), 0
+	counting := c.Next()
+	matrixCases(states, func(st *matrixState, b blow) bool {
+		if number++; uint64(number) < c.Seed() {
+			return true // MMJOURNAL_SEED asks for a later one
+		}
+		if err := m.try(st, b, number); err != nil {
+			c.Violation("%s, %s (%s): %v", st.name, b.class, b.what(), err)
+			if wrong++; wrong >= tooMany*tooMany {
+				return false
+			}
+		}
+		counting = c.Next()
+		return counting
+	})
+	c.Note("%d changed something; at most %d operations and %d bytes on the heap in a case",
+		m.n, m.ops, m.most)
+	t.Logf("%s\n%s", m.table("damage", m.classes, m.counts),
+		m.table("state", nil, m.states))
+	if c.Of() == matrixShare(states) && !counting && !t.Failed() {
+		m.golden(t)
+	}
+}
+
+// readable says whether what ReadDamaged shows is held against what was there. It is not where it is
+// known to show records that are not the journal's: of a segment that belongs to a life that a power
+// cut has undone, and those that TruncateFront has dropped.
+func readable(st *matrixState, b blow) bool {
+	return st.name != "front truncated" && b.class != "segment of a dead life"
+}
+
+// try makes one damage and judges the outcome.
+func (m *matrix) try(st *matrixState, b blow, number int64) error {
+	files := st.damagedBy(b)
+	if files == nil {
+		return nil
+	}
+	x := trial{st: st, files: files, lives: number%4 == 0, part: readable(st, b)}
+	o, err := m.judge(&x)
+	m.add(st.name, b.class, o, x.lost)
+	return err
+}
+
+// judge judges a trial, and bounds what that costs.
+func (m *matrix) judge(x *trial) (outcome, error) {
+	size := 0
+	for _, b := range x.files {
+		size += len(b)
+	}
+	before := heapAllocated()
+	o, err := x.judge()
+	used := heapAllocated() - before
+	m.most, m.ops = max(m.most, used), max(m.ops, x.ops)
+	switch {
+	case err != nil:
+	case used > uint64(mostBytes+20*size):
+		o, err = silent, fmt.Errorf("I14: %d bytes allocated", used)
+	case x.ops > mostOps*len(x.files):
+		o, err = silent, fmt.Errorf("I14: %d operations", x.ops)
+	}
+	return o, err
+}
+
+// table returns counts as a table in Markdown.
+func (m *matrix) table(head string, rows []string, counts map[string]*tallied) string {
+	if rows == nil {
+		for _, s := range matrixScripts {
+			if counts[s.name] != nil {
+				rows = append(rows, s.name)
+			}
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s | cases |", head)
+	for _, name := range outcomeNames {
+		fmt.Fprintf(&b, " %s |", name)
+	}
+	b.WriteString(" lost, at most |\n|---|--:|" + strings.Repeat("--:|", int(outcomes)+1) + "\n")
+	var sum tallied
+	line := func(name string, c tallied) {
+		n := 0
+		cells := ""
+		for o, k := range c.n {
+			n += k
+			cells += fmt.Sprintf(" %d |", k)
+			sum.n[o] += k
+		}
+		sum.lost = max(sum.lost, c.lost)
+		fmt.Fprintf(&b, "| %s | %d |%s %d |\n", name, n, cells, c.lost)
+	}
+	for _, name := range rows {
+		line(name, *counts[name])
+	}
+	line("**all**", sum)
+	return b.String()
+}
+
+// golden holds the tables against the document, or writes them there.
+func (m *matrix) golden(t *testing.T) {
+	t.Helper()
+	path := filepath.Join("..", "docs", "damage-matrix.md")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const from, to = "<!-- TestDamageMatrix -->\n", "<!-- end -->\n"
+	head, rest, ok := strings.Cut(string(b), from)
+	old, tail, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		t.Fatalf("%s: no %q and %q", path, from, to)
+	}
+	text := m.table("damage", m.classes, m.counts) + "\n" + m.table("state", nil, m.states)
+	switch {
+	case old == text:
+	case *updateMatrix:
+		if err := os.WriteFile(path, []byte(head+from+text+to+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s has another table; run go test -update and read the diff", path)
+	}
+}
