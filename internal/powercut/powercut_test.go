@@ -137,7 +137,7 @@ func powerCut(t *testing.T, rig *Rig, name string, n int64) {
 		if which := c.Seed() / imagesPerRecording; log == nil || which != recorded {
 			var err error
 			log, err = rig.record(rig.empty, false, func(s *session) Workload {
-				return s.life(1, which, 6, 8)
+				return s.life(1, which, 4, 16)
 			})
 			if err != nil {
 				t.Fatalf("seed %d: %v", c.Seed(), err)
@@ -146,7 +146,8 @@ func powerCut(t *testing.T, rig *Rig, name string, n int64) {
 		}
 		r := newRand(c.Seed(), 1)
 		p := cutPoint(log, 0, len(log), r)
-		if err := y.count(cutAndCheck(rig, rig.empty, newModel(), log, p, r)); err != nil {
+		cut, err := cutAndCheck(rig, rig.empty, newModel(), log, p, r)
+		if err = y.count(cut.pending, cut.records, err); err != nil {
 			c.Violation("cut before entry %d of %d: %v", p, len(log), err)
 		}
 		c.Note("%v", &y)
@@ -154,15 +155,202 @@ func powerCut(t *testing.T, rig *Rig, name string, n int64) {
 	y.judge(t, c)
 }
 
-// cutAndCheck cuts before entry p and checks what is left.
+// cutAndCheck cuts before entry p and checks what is left. It returns the model at the cut.
 func cutAndCheck(
 	rig *Rig, base *Image, m *Model, log []Entry, p int, r *rand.Rand,
-) (pending, records int, err error) {
-	m, err = m.replay(log[:p])
+) (c cut, err error) {
+	c.model, err = m.replay(log[:p])
 	if err != nil {
-		return 0, 0, err
+		return c, err
 	}
-	img, pending := crash(base, log, p, rig.kind, anySubset, r)
-	records, err = rig.checkImage(img, m, r)
-	return pending, records, err
+	c.image, c.pending = crash(base, log, p, rig.kind, anySubset, r)
+	c.records, err = rig.checkImage(c.image, c.model, r)
+	if bad := new(mountError); err != nil && !errors.As(err, &bad) {
+		err = errors.Join(err, keep(c.image, log, p))
+	}
+	return c, err
+}
+
+// cut is what a power cut has left, and what is known about it.
+type cut struct {
+	image            *Image
+	model            *Model
+	pending, records int
+}
+
+// TestCutsInARow lets several lives follow each other on one disk; each ends with a power cut, many
+// of them before recovery has finished.
+func TestCutsInARow(t *testing.T) {
+	for name, n := range map[string]int64{"ext4": 30, "xfs": 5, "btrfs": 5} {
+		t.Run(name, func(t *testing.T) {
+			rig := newRig(t, kind(name))
+			c := torture.Start(t, "cuts in a row, "+name, n)
+			var y tally
+			for c.Next() {
+				if err := chainOfLives(rig, c.Seed(), &y); err != nil {
+					c.Violation("%v", err)
+				}
+				c.Note("%v", &y)
+			}
+			y.judge(t, c)
+			if c.Of() >= 5 && y.recovery*100 < y.images*40 {
+				t.Errorf("too few cuts within recovery: %v", &y)
+			}
+		})
+	}
+}
+
+func chainOfLives(rig *Rig, seed uint64, y *tally) error {
+	r := newRand(seed, 2)
+	disk, m := rig.empty, newModel()
+	for life := 1; life <= 5; life++ {
+		log, err := rig.record(disk, false, func(s *session) Workload {
+			return s.life(life, seed, 1+r.IntN(3), 4+r.IntN(8))
+		})
+		if err != nil {
+			return fmt.Errorf("life %d: %w", life, y.count(0, 0, err))
+		}
+		p, early := 0, false
+		if life > 1 && r.IntN(8) < 7 {
+			p, early = cutInRecovery(log, r)
+		}
+		if early {
+			y.recovery++
+		} else {
+			p = cutPoint(log, 0, len(log), r)
+		}
+		cut, err := cutAndCheck(rig, disk, m, log, p, r)
+		if err = y.count(cut.pending, cut.records, err); err != nil {
+			return fmt.Errorf("life %d, cut before entry %d of %d, in recovery: %v: %w",
+				life, p, len(log), early, err)
+		}
+		disk, m = cut.image, cut.model
+	}
+	return nil
+}
+
+// TestDiskErrors lets the disk fail, once or for good, ends the writer, opens the journal from the same
+// mounted file system, whose cache may show what is not on the disk, and cuts the power.
+func TestDiskErrors(t *testing.T) {
+	for name, n := range map[string]int64{"ext4": 40, "xfs": 8, "btrfs": 8} {
+		t.Run(name, func(t *testing.T) {
+			rig := newRig(t, kind(name))
+			c := torture.Start(t, "disk errors, "+name, n)
+			var y errorTally
+			for c.Next() {
+				if err := diskErrors(rig, c.Seed(), &y); err != nil {
+					c.Violation("%v", err)
+				}
+				c.Note("%v", &y)
+			}
+			y.judge(t, c)
+			c.Note("%v", &y)
+		})
+	}
+}
+
+// errorTally is a tally of runs on a disk that fails.
+type errorTally struct {
+	tally
+	runs, hit, failed, refused int
+}
+
+func (y *errorTally) String() string {
+	return fmt.Sprintf("%d runs, disk has failed in %d, the journal in %d, Open refused in %d; %v",
+		y.runs, y.hit, y.failed, y.refused, &y.tally)
+}
+
+func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
+	r := newRand(seed, 4)
+	f := fault{Kind: WriteEntry, After: r.IntN(120), Sticky: r.IntN(2) == 0}
+	if r.IntN(2) == 0 {
+		f.Kind = FlushEntry
+	}
+	log, err := rig.recordErrors(f, seed, r.IntN(2))
+	if err != nil {
+		return fmt.Errorf("%+v: %w", f, y.count(0, 0, err))
+	}
+	y.note(log)
+	for i := range 4 {
+		p := len(log) // at once: nothing is flushed any more
+		if i == 3 {
+			p = cutPoint(log, 0, len(log), r)
+		}
+		cut, err := cutAndCheck(rig, rig.empty, newModel(), log, p, r)
+		if err = y.count(cut.pending, cut.records, err); err != nil {
+			return fmt.Errorf("%+v, cut before entry %d of %d: %w", f, p, len(log), err)
+		}
+	}
+	return nil
+}
+
+// note looks into a log for what has come of the fault.
+func (y *errorTally) note(log []Entry) {
+	var hit, failed, refused int
+	for _, e := range log {
+		switch {
+		case e.Kind == FaultEntry:
+			hit = 1
+		case e.Kind == MarkEntry && e.Mark.Kind == Failed:
+			failed = 1
+		case e.Kind == MarkEntry && e.Mark.Kind == Refused:
+			refused = 1
+		}
+	}
+	y.runs++
+	y.hit += hit
+	y.failed += failed
+	y.refused += refused
+}
+
+// TestRigCanFail: a rig that finds nothing in a journal that is wrong proves nothing.
+func TestRigCanFail(t *testing.T) {
+	t.Run("a disk that ignores flush", func(t *testing.T) {
+		canFail(t, true, inOrder, func(s *session, seed uint64) Workload {
+			return s.life(1, seed, 4, 8)
+		})
+	})
+	t.Run("acknowledged before the sync", func(t *testing.T) {
+		canFail(t, false, anySubset, func(s *session, seed uint64) Workload {
+			w := s.life(1, seed, 4, 8)
+			w.Early = true
+			return w
+		})
+	})
+}
+
+// canFail expects acknowledged records to be lost in more than half of the images.
+func canFail(
+	t *testing.T, ignoreFlush bool, draw drawing, make func(*session, uint64) Workload,
+) {
+	rig := newRig(t, kind("ext4"))
+	const recordings, images = 4, 5
+	found, total := 0, 0
+	for seed := range uint64(recordings) {
+		log, err := rig.record(rig.empty, ignoreFlush, func(s *session) Workload {
+			return make(s, seed)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRand(seed, 3)
+		for range images {
+			p := len(log)/4 + r.IntN(len(log)*3/4)
+			m, err := newModel().replay(log[:p])
+			if err != nil {
+				t.Fatal(err)
+			}
+			img, _ := crash(rig.empty, log, p, rig.kind, draw, r)
+			_, err = rig.checkImage(img, m, r)
+			total++
+			if err != nil {
+				found++
+				t.Log(err)
+			}
+		}
+	}
+	t.Logf("%d of %d images show the loss", found, total)
+	if found*2 <= total {
+		t.Errorf("only %d of %d images show that acknowledged records are lost", found, total)
+	}
 }

@@ -142,13 +142,13 @@ func (e *mountError) Error() string { return "the file system: " + e.err.Error()
 func (e *mountError) Unwrap() error { return e.err }
 
 // cutPoint draws a place in the log, from entry lo to hi, mostly one with writes that no flush has
-// covered: the more, the likelier.
+// covered: the more there are, the likelier by far.
 func cutPoint(log []Entry, lo, hi int, r *rand.Rand) int {
 	var unsynced []int // a place is in it as often as there are writes
 	pending := 0
 	for p := 0; p <= hi; p++ {
 		if p >= lo {
-			for range min(pending, 16) {
+			for range min(pending*pending, 64) {
 				unsynced = append(unsynced, p)
 			}
 		}

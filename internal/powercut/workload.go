@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"mmjournal/journal"
 )
@@ -29,7 +30,7 @@ type Workload struct {
 
 const (
 	writers     = 4
-	segmentSize = 64 << 10
+	segmentSize = 64 << 10 // or four times that
 )
 
 // worker is a running workload.
@@ -39,6 +40,7 @@ type worker struct {
 	r          *rand.Rand // of the main goroutine
 	conn       *diskConn  // of the main goroutine
 	durability journal.Durability
+	rarely     int // one append in so many is followed by a Sync
 	ops        atomic.Uint64
 	failure    atomic.Pointer[error] // the journal's first
 	push       chan uint64           // asks for a page to be written back
@@ -104,11 +106,13 @@ func (w *worker) open() error {
 	if w.w.Early {
 		w.durability = journal.Published
 	}
+	w.rarely = []int{10, 100}[w.r.IntN(2)]
 	if err := w.conn.mark(&Mark{Kind: Opening}); err != nil {
 		return err
 	}
 	j, err := journal.Open(w.w.Dir, &journal.Options{
-		SegmentSize: segmentSize, Durability: w.durability, SyncInterval: 2e6,
+		SegmentSize: segmentSize << (2 * w.r.IntN(2)), Durability: w.durability,
+		SyncInterval: 10 * time.Millisecond,
 		VerifyOnOpen: w.r.IntN(2) == 0,
 	})
 	if err != nil {

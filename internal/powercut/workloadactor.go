@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -58,7 +59,7 @@ func (a *actor) step() error {
 		a.writeBack(a.r.Uint64())
 	}
 	switch {
-	case a.r.IntN(20) == 0 && !a.w.Early:
+	case a.r.IntN(a.rarely) == 0 && !a.w.Early:
 		return a.sync(a.conn)
 	case a.r.IntN(8) == 0 && !a.w.Early:
 		return a.conn.mark(&Mark{Kind: Durable, Seq: uint64(a.j.Durable())})
@@ -210,8 +211,8 @@ func (w *worker) writeBack(x uint64) {
 	if !w.w.Errors {
 		flags |= unix.SYNC_FILE_RANGE_WAIT_AFTER
 	}
-	for page := range int64(segmentSize / blockSize) {
-		if x>>(16+page)&1 == 0 {
+	for page := range int64(4 * segmentSize / blockSize) {
+		if bits.RotateLeft64(x, int(page))&1 == 0 {
 			continue
 		}
 		if err := unix.SyncFileRange(int(f.Fd()), page*blockSize, blockSize, flags); err != nil {

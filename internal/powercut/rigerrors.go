@@ -1,0 +1,85 @@
+//go:build linux
+
+package powercut
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// recordErrors records a life on a disk that fails, and after it has been killed and the disk
+// healed, the life of one that opens the journal from the same mounted file system. The second does
+// not append anything if rounds is 0.
+func (r *Rig) recordErrors(f fault, seed uint64, rounds int) ([]Entry, error) {
+	s, err := r.start(r.empty, false)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.mount(); err == nil {
+		err = s.failAndHeal(f, seed, rounds)
+	} else {
+		err = &mountError{err}
+	}
+	log, eerr := s.end()
+	for _, e := range log {
+		if e.Kind == MarkEntry && e.Mark.Kind == Wrong {
+			return log, nil
+		}
+	}
+	return log, errors.Join(err, eerr)
+}
+
+func (s *session) failAndHeal(f fault, seed uint64, rounds int) error {
+	if err := s.disk.conn.arm(f); err != nil {
+		return err
+	}
+	w := s.life(1, seed, 3, 10)
+	w.Errors = true
+	if err := s.runAndKill(w); err != nil {
+		return err
+	}
+	if _, err := s.disk.conn.heal(); err != nil {
+		return err
+	}
+	w.Life, w.Rounds = 2, rounds
+	return s.runAndKill(w)
+}
+
+// runAndKill runs a workload until it says that it is through, and kills it then.
+func (s *session) runAndKill(w Workload) error {
+	cmd, err := process(workloadEnv, w)
+	if err != nil {
+		return err
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	stop := time.AfterFunc(patience, func() {
+		fmt.Fprintln(os.Stderr, "powercut: a workload hangs")
+		s.disk.kill()
+		_ = cmd.Process.Kill()
+	})
+	defer stop.Stop()
+	line, rerr := bufio.NewReader(stdout).ReadString('\n')
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if strings.TrimSpace(line) != answerOK {
+		return fmt.Errorf("workload: %q %w: %s", line, rerr, &stderr)
+	}
+	return nil
+}
