@@ -114,22 +114,27 @@ func (s *session) end() ([]Entry, error) {
 	return log, errors.Join(err, lerr, os.RemoveAll(s.dir))
 }
 
-// record lets a workload run on an image and returns the log. A violation that the workload has
-// seen is a mark in it, so the workload's own failure does not count then.
-func (r *Rig) record(img *Image, ignoreFlush bool, make func(*session) Workload) ([]Entry, error) {
+// record lets a workload run on an image and returns the log. An error is a violation that the
+// workload itself has seen, a *mountError, or the rig's.
+func (r *Rig) record(img *Image, ignoreFlush bool, life func(*session) Workload) ([]Entry, error) {
 	s, err := r.start(img, ignoreFlush)
 	if err != nil {
 		return nil, err
 	}
 	if err = s.mount(); err == nil {
-		err = s.run(make(s))
+		err = s.run(life(s))
 	} else {
 		err = &mountError{err}
 	}
+	return s.finish(err)
+}
+
+// finish ends a session whose workload has ended with err.
+func (s *session) finish(err error) ([]Entry, error) {
 	log, eerr := s.end()
 	for _, e := range log {
 		if e.Kind == MarkEntry && e.Mark.Kind == Wrong {
-			return log, eerr
+			return log, errors.New("in the workload: " + e.Mark.Text)
 		}
 	}
 	return log, errors.Join(err, eerr)

@@ -4,7 +4,6 @@ package powercut
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -12,28 +11,22 @@ import (
 )
 
 // recordErrors records a life on a disk that fails, and after it has been killed and the disk
-// healed, the life of one that opens the journal from the same mounted file system. The second does
-// not append anything if rounds is 0.
-func (r *Rig) recordErrors(f fault, seed uint64, rounds int) ([]Entry, error) {
+// healed, the life of one that opens the journal from the same mounted file system. It does nothing
+// else, unless second says so.
+func (r *Rig) recordErrors(f fault, seed uint64, second func(*Workload)) ([]Entry, error) {
 	s, err := r.start(r.empty, false)
 	if err != nil {
 		return nil, err
 	}
 	if err = s.mount(); err == nil {
-		err = s.failAndHeal(f, seed, rounds)
+		err = s.failAndHeal(f, seed, second)
 	} else {
 		err = &mountError{err}
 	}
-	log, eerr := s.end()
-	for _, e := range log {
-		if e.Kind == MarkEntry && e.Mark.Kind == Wrong {
-			return log, nil
-		}
-	}
-	return log, errors.Join(err, eerr)
+	return s.finish(err)
 }
 
-func (s *session) failAndHeal(f fault, seed uint64, rounds int) error {
+func (s *session) failAndHeal(f fault, seed uint64, second func(*Workload)) error {
 	if err := s.disk.conn.arm(f); err != nil {
 		return err
 	}
@@ -45,7 +38,8 @@ func (s *session) failAndHeal(f fault, seed uint64, rounds int) error {
 	if _, err := s.disk.conn.heal(); err != nil {
 		return err
 	}
-	w.Life, w.Rounds = 2, rounds
+	w.Life, w.Rounds = 2, 0
+	second(&w)
 	return s.runAndKill(w)
 }
 

@@ -25,6 +25,7 @@ type Workload struct {
 	Rounds int  // of concurrent appends, with a structural operation after each
 	Ops    int  // appends of each writer in a round
 	Early  bool // seeded bug: acknowledge what is only published
+	Peek   bool // seeded bug: show what is in the cache, and do not make it durable
 	Errors bool // the disk is going to fail
 }
 
@@ -110,7 +111,11 @@ func (w *worker) open() error {
 	if err := w.conn.mark(&Mark{Kind: Opening}); err != nil {
 		return err
 	}
-	j, err := journal.Open(w.w.Dir, &journal.Options{
+	openJournal := journal.Open
+	if w.w.Peek {
+		openJournal = journal.OpenReadOnly
+	}
+	j, err := openJournal(w.w.Dir, &journal.Options{
 		SegmentSize: segmentSize << (2 * w.r.IntN(2)), Durability: w.durability,
 		SyncInterval: 10 * time.Millisecond,
 		VerifyOnOpen: w.r.IntN(2) == 0,

@@ -133,8 +133,8 @@ func (a *actor) call(payloads [][]byte) (journal.Seq, error) {
 	return a.j.Append(p)
 }
 
-// failed: an operation has returned an error. It returns nil if that changes nothing, errStop if the
-// journal has failed for good, as it may where the disk does.
+// failed: an operation has returned an error. It returns nil if that changes nothing, errStop if
+// the journal has failed for good, as it may where the disk does.
 func (w *worker) failed(conn *diskConn, op uint64, err error) error {
 	sticky := errors.Is(err, journal.ErrFailed)
 	m := &Mark{Kind: Failed, Op: op, Sticky: sticky, Text: err.Error()}
@@ -192,9 +192,9 @@ func (w *worker) afterFailure() error {
 	return nil
 }
 
-// writeBack makes the kernel write some pages of one of the newest segments, as it may at any time. It
-// waits for that, but where the disk fails: whoever waits is told of the error, and a file that is
-// opened later is not told any more.
+// writeBack makes the kernel write some pages of one of the newest segments, as it may at any time.
+// It waits for that, but where the disk fails: whoever waits is told of the error, and a file that
+// is opened later is not told any more.
 func (w *worker) writeBack(x uint64) {
 	names, err := filepath.Glob(filepath.Join(w.w.Dir, "*"))
 	if err != nil || len(names) == 0 {
