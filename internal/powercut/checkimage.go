@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -62,8 +64,8 @@ func (c *imageCheck) run() error {
 	if err != nil {
 		return errors.Join(err, j.Close())
 	}
-	if c.r.IntN(2) == 0 {
-		if j, err = c.again(j); err != nil {
+	if c.r.IntN(4) == 0 {
+		if j, err = c.idle(j); err != nil {
 			return err
 		}
 	}
@@ -93,6 +95,21 @@ func (c *imageCheck) readOnly() error {
 	if c.r.IntN(4) > 0 {
 		return nil
 	}
+	before, err := files(c.dir)
+	if err != nil {
+		return err
+	}
+	if err := c.look(); err != nil {
+		return err
+	}
+	after, err := files(c.dir)
+	if err == nil && !maps.Equal(before, after) {
+		err = fmt.Errorf("I5: looking has changed files: %v, then %v", before, after)
+	}
+	return err
+}
+
+func (c *imageCheck) look() error {
 	report, err := recovery.Inspect(c.dir, true)
 	if c.model.opens == 0 && isNoJournal(err) {
 		return nil
@@ -119,6 +136,46 @@ func (c *imageCheck) readOnly() error {
 
 func isNoJournal(err error) bool {
 	return errors.Is(err, journal.ErrNotExist) || errors.Is(err, os.ErrNotExist)
+}
+
+// files returns a checksum of each of the journal's files.
+func files(dir string) (map[string]uint64, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	sums := map[string]uint64{}
+	for _, e := range entries {
+		b, rerr := os.ReadFile(filepath.Join(dir, e.Name()))
+		err = errors.Join(err, rerr)
+		h := fnv.New64a()
+		h.Write(b)
+		sums[e.Name()] = h.Sum64()
+	}
+	return sums, err
+}
+
+// idle closes and opens several times: after the first time not a byte changes any more (I5).
+func (c *imageCheck) idle(j *journal.Journal) (*journal.Journal, error) {
+	var before map[string]uint64
+	for i := range 3 {
+		if err := j.Close(); err != nil {
+			return nil, fmt.Errorf("close: %w", err)
+		}
+		after, err := files(c.dir)
+		if err == nil && i > 0 && !maps.Equal(before, after) {
+			err = fmt.Errorf("I5: opening and closing it for time %d has changed files: %v, then %v",
+				i+1, before, after)
+		}
+		if err != nil {
+			return nil, err
+		}
+		before = after
+		if j, err = c.open(); err != nil {
+			return nil, err
+		}
+	}
+	return j, nil
 }
 
 // again closes and opens: everything is as it was (I5).

@@ -21,7 +21,7 @@
 // (check.go), appended to, closed and opened again.
 //
 // Left to itself the kernel writes little before a sync, so the workload makes it write random
-// pages with sync_file_range, and points with many unsynced writes are drawn more often than others.
+// pages with sync_file_range, and points with many unsynced writes are drawn more often.
 //
 // # The tests
 //
@@ -41,10 +41,10 @@
 // # Repeating a violation
 //
 // A violation names its seed: MMJOURNAL_SEED=7 go test -run TestPowerCut/ext4. The seed repeats
-// what the workload does and what is drawn; threads, the kernel's included, interleave as they like,
-// so it may take a few runs. To look into the very image set MMJOURNAL_POWERCUT_KEEP to a directory:
-// it gets the image of each violation, which mount -o loop takes, and the log up to the cut, as
-// text.
+// what the workload does and what is drawn; threads, the kernel's included, interleave as they
+// like, so it may take a few runs. To look into the very image set MMJOURNAL_POWERCUT_KEEP to a
+// directory: it gets the image of each violation, which mount -o loop takes, and the log up to the
+// cut, as text.
 // MMJOURNAL_RUNS and MMJOURNAL_TIME ask for more runs, see internal/testutil/torture.
 //
 // # What it does not see

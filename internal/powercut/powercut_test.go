@@ -78,6 +78,14 @@ func kind(name string) *Kind {
 	panic(name)
 }
 
+// eachKind runs a test on every file system, with a number of runs for each.
+func eachKind(t *testing.T, ext4, xfs, btrfs int64, f func(*testing.T, *Rig, int64)) {
+	runs := map[string]int64{"ext4": ext4, "xfs": xfs, "btrfs": btrfs}
+	for _, k := range Kinds {
+		t.Run(k.Name, func(t *testing.T) { f(t, newRig(t, k), runs[k.Name]) })
+	}
+}
+
 // tally is what a test says about its runs.
 type tally struct {
 	images, pending, unsynced, records, recovery, failed, hung int
@@ -131,13 +139,11 @@ const imagesPerRecording = 20
 
 // TestPowerCut cuts the power at random points of one life.
 func TestPowerCut(t *testing.T) {
-	for name, n := range map[string]int64{"ext4": 300, "xfs": 40, "btrfs": 40} {
-		t.Run(name, func(t *testing.T) { powerCut(t, newRig(t, kind(name)), name, n) })
-	}
+	eachKind(t, 300, 40, 40, powerCut)
 }
 
-func powerCut(t *testing.T, rig *Rig, name string, n int64) {
-	c := torture.Start(t, "power cut, "+name, n)
+func powerCut(t *testing.T, rig *Rig, n int64) {
+	c := torture.Start(t, "power cut, "+rig.kind.Name, n)
 	var y tally
 	var log []Entry
 	recorded := uint64(0)
@@ -190,22 +196,21 @@ type cut struct {
 // TestCutsInARow lets several lives follow each other on one disk; each ends with a power cut, many
 // of them before recovery has finished.
 func TestCutsInARow(t *testing.T) {
-	for name, n := range map[string]int64{"ext4": 30, "xfs": 5, "btrfs": 5} {
-		t.Run(name, func(t *testing.T) {
-			rig := newRig(t, kind(name))
-			c := torture.Start(t, "cuts in a row, "+name, n)
-			var y tally
-			for c.Next() {
-				if err := chainOfLives(rig, c.Seed(), &y); err != nil {
-					c.Violation("%v", err)
-				}
-				c.Note("%v", &y)
-			}
-			y.judge(t, c)
-			if c.Of() >= 5 && y.recovery*100 < y.images*40 {
-				t.Errorf("too few cuts within recovery: %v", &y)
-			}
-		})
+	eachKind(t, 30, 5, 5, cutsInARow)
+}
+
+func cutsInARow(t *testing.T, rig *Rig, n int64) {
+	c := torture.Start(t, "cuts in a row, "+rig.kind.Name, n)
+	var y tally
+	for c.Next() {
+		if err := chainOfLives(rig, c.Seed(), &y); err != nil {
+			c.Violation("%v", err)
+		}
+		c.Note("%v", &y)
+	}
+	y.judge(t, c)
+	if c.Of() >= 5 && y.recovery*100 < y.images*40 {
+		t.Errorf("too few cuts within recovery: %v", &y)
 	}
 }
 
@@ -242,21 +247,19 @@ func chainOfLives(rig *Rig, seed uint64, y *tally) error {
 // TestDiskErrors lets the disk fail, once or for good, ends the writer, opens the journal from the
 // same mounted file system, whose cache may show what is not on the disk, and cuts the power.
 func TestDiskErrors(t *testing.T) {
-	for name, n := range map[string]int64{"ext4": 40, "xfs": 8, "btrfs": 8} {
-		t.Run(name, func(t *testing.T) {
-			rig := newRig(t, kind(name))
-			c := torture.Start(t, "disk errors, "+name, n)
-			var y errorTally
-			for c.Next() {
-				if err := diskErrors(rig, c.Seed(), &y); err != nil {
-					c.Violation("%v", err)
-				}
-				c.Note("%v", &y)
-			}
-			y.judge(t, c)
-			c.Note("%v", &y)
-		})
+	eachKind(t, 30, 6, 6, failingDisk)
+}
+
+func failingDisk(t *testing.T, rig *Rig, n int64) {
+	c := torture.Start(t, "disk errors, "+rig.kind.Name, n)
+	var y errorTally
+	for c.Next() {
+		if err := diskErrors(rig, c.Seed(), &y); err != nil {
+			c.Violation("%v", err)
+		}
 	}
+	y.judge(t, c)
+	c.Note("%v", &y)
 }
 
 // errorTally is a tally of runs on a disk that fails.
@@ -271,23 +274,40 @@ func (y *errorTally) String() string {
 		y.runs, y.hit, y.stopped, y.refused, y.more, &y.tally)
 }
 
+// diskErrors is one run. In every other one the disk fails in the life after a power cut, mostly
+// while the journal recovers.
 func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
 	r := newRand(seed, 4)
-	f := fault{Kind: WriteEntry, After: r.IntN(120), Sticky: r.IntN(3) == 0}
+	disk, m, most := rig.empty, newModel(), 120
+	if r.IntN(2) == 0 {
+		log, err := rig.record(disk, false, func(s *session) Workload {
+			return s.life(1, seed, 2, 8)
+		})
+		if err != nil {
+			return wrap(y.count(0, 0, err), "before the disk fails")
+		}
+		p := cutPoint(log, 0, len(log), r)
+		if m, err = m.replay(log[:p]); err != nil {
+			return err
+		}
+		disk, _ = crash(disk, log, p, rig.kind, anySubset, r)
+		most = 15
+	}
+	f := fault{Kind: WriteEntry, After: r.IntN(most), Sticky: r.IntN(3) == 0}
 	if r.IntN(3) == 0 {
 		f.Kind = FlushEntry
 	}
-	log, err := rig.recordErrors(f, seed, func(w *Workload) { w.Rounds = r.IntN(2) })
+	log, err := rig.recordErrors(disk, f, seed, func(w *Workload) { w.Rounds = r.IntN(2) })
 	if err != nil {
 		return wrap(y.count(0, 0, err), "%+v", f)
 	}
-	y.note(log)
+	y.note(log, m)
 	for i := range 4 {
 		p := len(log) // at once: nothing is flushed any more
 		if i == 3 {
 			p = cutPoint(log, 0, len(log), r)
 		}
-		cut, err := cutAndCheck(rig, rig.empty, newModel(), log, p, r)
+		cut, err := cutAndCheck(rig, disk, m, log, p, r)
 		if err = y.count(cut.pending, cut.records, err); err != nil {
 			return wrap(err, "%+v, cut before entry %d of %d", f, p, len(log))
 		}
@@ -296,9 +316,9 @@ func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
 }
 
 // note looks into a log for what has come of the fault.
-func (y *errorTally) note(log []Entry) {
+func (y *errorTally) note(log []Entry, m *Model) {
 	var hit, stopped, refused, more int
-	m := newModel()
+	m = m.clone()
 	for _, e := range log {
 		if e.Kind == FaultEntry {
 			hit = 1
@@ -350,11 +370,11 @@ func showsTooMuch(t *testing.T) {
 	for seed := range uint64(runs) {
 		r := newRand(seed, 5)
 		f := fault{Kind: WriteEntry, After: 10 + r.IntN(50), Sticky: true}
-		log, err := rig.recordErrors(f, seed, func(w *Workload) { w.Peek = true })
+		log, err := rig.recordErrors(rig.empty, f, seed, func(w *Workload) { w.Peek = true })
 		if err != nil {
 			t.Fatal(err)
 		}
-		y.note(log)
+		y.note(log, newModel())
 		cut, err := cutAndCheck(rig, rig.empty, newModel(), log, len(log), r)
 		if err = y.count(cut.pending, cut.records, err); err != nil {
 			found++
@@ -365,6 +385,20 @@ func showsTooMuch(t *testing.T) {
 	if found*4 < y.more || y.more == 0 {
 		t.Errorf("only %d of %d runs show that records in the cache are lost", found, y.more)
 	}
+}
+
+// afterAck draws a place in the last three quarters of the log, behind an acknowledgement.
+func afterAck(log []Entry, r *rand.Rand) int {
+	var acks []int
+	for i, e := range log {
+		if i > len(log)/4 && e.Kind == MarkEntry && e.Mark.Kind == Acked {
+			acks = append(acks, i+1)
+		}
+	}
+	if len(acks) == 0 {
+		return len(log)
+	}
+	return acks[r.IntN(len(acks))]
 }
 
 // canFail expects acknowledged records to be lost in more than half of the images.
@@ -383,7 +417,7 @@ func canFail(
 		}
 		r := newRand(seed, 3)
 		for range images {
-			p := len(log)/4 + r.IntN(len(log)*3/4)
+			p := afterAck(log, r)
 			m, err := newModel().replay(log[:p])
 			if err != nil {
 				t.Fatal(err)

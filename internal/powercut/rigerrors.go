@@ -13,8 +13,10 @@ import (
 // recordErrors records a life on a disk that fails, and after it has been killed and the disk
 // healed, the life of one that opens the journal from the same mounted file system. It does nothing
 // else, unless second says so.
-func (r *Rig) recordErrors(f fault, seed uint64, second func(*Workload)) ([]Entry, error) {
-	s, err := r.start(r.empty, false)
+func (r *Rig) recordErrors(
+	img *Image, f fault, seed uint64, second func(*Workload),
+) ([]Entry, error) {
+	s, err := r.start(img, false)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +32,7 @@ func (s *session) failAndHeal(f fault, seed uint64, second func(*Workload)) erro
 	if err := s.disk.conn.arm(f); err != nil {
 		return err
 	}
-	w := s.life(1, seed, 3, 10)
+	w := s.life(2, seed, 3, 10)
 	w.Errors = true
 	if err := s.runAndKill(w); err != nil {
 		return err
@@ -38,7 +40,7 @@ func (s *session) failAndHeal(f fault, seed uint64, second func(*Workload)) erro
 	if _, err := s.disk.conn.heal(); err != nil {
 		return err
 	}
-	w.Life, w.Rounds = 2, 0
+	w.Life, w.Rounds = 3, 0
 	second(&w)
 	return s.runAndKill(w)
 }

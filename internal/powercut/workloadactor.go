@@ -55,7 +55,7 @@ func (a *actor) step() error {
 	if err := a.append(); err != nil {
 		return err
 	}
-	if a.r.IntN(3) == 0 && a.durability != journal.Synced {
+	if a.r.IntN(3) == 0 && a.durability != journal.Synced && !a.w.Early {
 		a.writeBack(a.r.Uint64())
 	}
 	switch {
