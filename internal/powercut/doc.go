@@ -25,7 +25,7 @@
 //
 // # The tests
 //
-//	TestPowerCut     one life, one cut at any point
+//	TestPowerCut     one life, or one that is killed and a second, and a cut at any point
 //	TestCutsInARow   five lives, each on the disk that the last cut has left; most cuts fall
 //	                 between mount and the return of Open, behind the k-th disk write
 //	TestDiskErrors   the k-th write or flush fails with EIO, once or from then on; the journal must

@@ -77,6 +77,18 @@ func (s *session) life(life int, seed uint64, rounds, ops int) Workload {
 	}
 }
 
+// lives returns the workloads of one recording: one, or two of which the first is killed in the
+// middle, so that the page cache shows the second one what is not on the disk.
+func (s *session) lives(number int, seed uint64, rounds, ops int, twice bool) []Workload {
+	second := s.life(2*number, seed, rounds, ops)
+	if !twice {
+		return []Workload{second}
+	}
+	first := s.life(2*number-1, seed, rounds, ops)
+	first.Die = 1 + int(seed*7919%uint64(writers*rounds*ops))
+	return []Workload{first, second}
+}
+
 // run runs a workload to its end.
 func (s *session) run(w Workload) error {
 	cmd, err := process(workloadEnv, w)
@@ -94,7 +106,11 @@ func (s *session) run(w Workload) error {
 		_ = cmd.Process.Kill()
 	})
 	defer stop.Stop()
-	if err := cmd.Wait(); err != nil {
+	err = cmd.Wait()
+	if w.Die > 0 && cmd.ProcessState.String() == "signal: killed" {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("workload: %w: %s", err, &out)
 	}
 	return nil
@@ -114,17 +130,22 @@ func (s *session) end() ([]Entry, error) {
 	return log, errors.Join(err, lerr, os.RemoveAll(s.dir))
 }
 
-// record lets a workload run on an image and returns the log. An error is a violation that the
-// workload itself has seen, a *mountError, or the rig's.
-func (r *Rig) record(img *Image, ignoreFlush bool, life func(*session) Workload) ([]Entry, error) {
+// record lets workloads run on an image, one after the other without unmounting, and returns the
+// log. An error is a violation that a workload itself has seen, a *mountError, or the rig's.
+func (r *Rig) record(
+	img *Image, ignoreFlush bool, lives func(*session) []Workload,
+) ([]Entry, error) {
 	s, err := r.start(img, ignoreFlush)
 	if err != nil {
 		return nil, err
 	}
-	if err = s.mount(); err == nil {
-		err = s.run(life(s))
-	} else {
-		err = &mountError{err}
+	if err = s.mount(); err != nil {
+		return s.finish(&mountError{err})
+	}
+	for _, w := range lives(s) {
+		if err = s.run(w); err != nil {
+			break
+		}
 	}
 	return s.finish(err)
 }

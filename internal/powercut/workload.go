@@ -27,6 +27,7 @@ type Workload struct {
 	Early  bool // seeded bug: acknowledge what is only published
 	Peek   bool // seeded bug: show what is in the cache, and do not make it durable
 	Errors bool // the disk is going to fail
+	Die    int  // kill yourself after that many appends have begun; 0: do not
 }
 
 const (
