@@ -204,9 +204,9 @@ func matrixOptions(verify bool) *journal.Options {
 	}
 }
 
-// survivingClaim returns the highest claim that is left in damaged files: in JOURNAL, or in any mark
-// or link, wherever it stands in a segment with a good identity. It is what a perfect reader could
-// know.
+// survivingClaim returns the highest claim that is left in damaged files: in JOURNAL, or in any
+// mark or link, wherever it stands in a segment with a good identity. It is what a perfect reader
+// could know.
 func (st *matrixState) survivingClaim(files map[string][]byte) (c rawPosition) {
 	le := binary.LittleEndian
 	raise := func(p rawPosition) {

@@ -75,9 +75,9 @@ func (n *names) setClaim(pos segment.Position, firstLive Seq) error {
 	return n.write()
 }
 
-// discardSpare removes what an earlier life had prepared and not used, from the highest ordinal down,
-// each durably before the next, so that a power cut leaves no gap: a crash loop would pile it up. It
-// returns the highest ordinal that is left. What else is not on the chain becomes garbage.
+// discardSpare removes what an earlier life had prepared and not used, from the highest ordinal
+// down, each durably before the next, so that a power cut leaves no gap: a crash loop would pile it
+// up. It returns the highest ordinal that is left. What else is not on the chain becomes garbage.
 func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
 	highest = st.Highest
 	for _, ordinal := range st.Spare() {
@@ -92,8 +92,8 @@ func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
 	return highest, nil
 }
 
-// tidy removes the garbage below the newest segment of a journal that was closed cleanly, and writes
-// the file JOURNAL if it is missing or damaged.
+// tidy removes the garbage below the newest segment of a journal that was closed cleanly, and
+// writes the file JOURNAL if it is missing or damaged.
 func (n *names) tidy(newest uint64, log *zap.Logger) error {
 	if !n.written {
 		if err := n.setNewest(newest); err != nil {

@@ -23,8 +23,8 @@ type Mapping struct {
 }
 
 // NewMapping returns a mapping over b, which must be 8-aligned. unmap, if not nil, is called once
-// by Close; stored, if not nil, after each group of stores by the writer, with 0 and 0, or with which
-// bytes were marked as modified without a change. It is for file systems kept in memory.
+// by Close; stored, if not nil, after each group of stores by the writer, with 0 and 0, or with
+// which bytes were marked as modified without a change. It is for file systems kept in memory.
 func NewMapping(b []byte, unmap func() error, stored func(from, to Offset)) *Mapping {
 	if len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
 		panic("segment: mapping is not 8-aligned")

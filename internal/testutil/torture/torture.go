@@ -1,5 +1,5 @@
-// Package torture counts the runs of a randomised test: a few in go test, as many as asked for under
-// the driver of make torture, one with a given seed to replay a violation.
+// Package torture counts the runs of a randomised test: a few in go test, as many as asked for
+// under the driver of make torture, one with a given seed to replay a violation.
 //
 //	c := torture.Start(t, "power cut, ext4", 300)
 //	for c.Next() {
@@ -50,8 +50,8 @@ type Counter struct {
 	file  string
 }
 
-// Start returns a counter for runs of the named fault; n is how many go test makes. A run that is not
-// a number or a duration fails the test.
+// Start returns a counter for runs of the named fault; n is how many go test makes. A run that is
+// not a number or a duration fails the test.
 func Start(t testing.TB, fault string, n int64) *Counter {
 	t.Helper()
 	c := &Counter{t: t, p: Progress{Fault: fault, Of: n}, base: 1}
@@ -150,7 +150,8 @@ func (c *Counter) Violation(format string, args ...any) {
 	c.t.Errorf("%s: %s", c.p.Fault, text)
 }
 
-// Note sets what else the table is to say of the runs: figures that show that they could have failed.
+// Note sets what else the table is to say of the runs: figures that show that they could have
+// failed.
 func (c *Counter) Note(format string, args ...any) {
 	c.mu.Lock()
 	c.p.Note = fmt.Sprintf(format, args...)

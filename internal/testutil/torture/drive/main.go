@@ -27,8 +27,9 @@ func main() {
 	out := flag.String("o", "", "write the table to this file, too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := drive(ctx, *total, *only, *list, *out); err != nil {
+	err := drive(ctx, *total, *only, *list, *out)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "torture:", err)
 		os.Exit(1)
 	}

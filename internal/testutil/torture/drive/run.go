@@ -55,7 +55,7 @@ func run(ctx context.Context, f fault, share time.Duration, end time.Time) resul
 		r.err = err
 		return r
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	binary := filepath.Join(dir, "test.bin")
 	compile := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, f.pkg)
 	compile.Dir = f.dir
@@ -75,8 +75,8 @@ func run(ctx context.Context, f fault, share time.Duration, end time.Time) resul
 	start := time.Now()
 	done := make(chan error, 1)
 	go func() { done <- cmd.Run() }()
-	for r.err = watch(done, progress, &r.progress, f, start.Add(share), end); r.err == errNotYet; {
-		r.err = watch(done, progress, &r.progress, f, start.Add(share), end)
+	for ended := false; !ended; {
+		ended, r.err = watch(done, progress, &r.progress, f, start.Add(share), end)
 	}
 	if terminal {
 		fmt.Fprint(os.Stderr, "\r\033[K")
@@ -98,12 +98,11 @@ func command(ctx context.Context, f fault, share time.Duration, binary string) *
 		"-fuzztime="+share.String(), "-fuzzminimizetime=20x", ".")
 }
 
-var errNotYet = fmt.Errorf("not yet")
-
-// watch waits a while for the end of the test, and shows what its progress file says.
+// watch waits a while for the end of the test, and shows what its progress file says. It returns
+// how the test ended, if it has.
 func watch(
 	done chan error, file string, p *torture.Progress, f fault, share, end time.Time,
-) error {
+) (ended bool, err error) {
 	read := func() {
 		if text, err := os.ReadFile(file); err == nil {
 			_ = json.Unmarshal(text, p) // the file is replaced as a whole
@@ -112,13 +111,13 @@ func watch(
 	select {
 	case err := <-done:
 		read()
-		return err
+		return true, err
 	case <-time.After(time.Second):
 	}
 	read()
 	status("%s: %s of %s runs, %d violations; at most %s; all: %s", f.name, thousands(p.Runs),
 		thousands(f.long), p.Violations, left(share), left(end))
-	return errNotYet
+	return false, nil
 }
 
 // terminal says whether somebody watches; told is when somebody who reads a file was told last.
