@@ -69,7 +69,7 @@ func newMatrixStates(t *testing.T) (all []*matrixState) {
 		}
 		st.name, st.other = s.name, other.files
 		if n := len(st.segments()); n != matrixFiles {
-			t.Errorf("%s: %d segments: %v", s.name, n, slices.Sorted(maps.Keys(st.files)))
+			t.Fatalf("%s: %d segments: %v", s.name, n, slices.Sorted(maps.Keys(st.files)))
 		}
 		all = append(all, st)
 	}
@@ -190,6 +190,11 @@ func (st *matrixState) describe() error {
 			}
 		}
 	}
+	for seq := st.want.first; seq < st.want.next(); seq++ {
+		if _, ok := st.at[seq]; !ok {
+			return fmt.Errorf("seq %d of %v is not where FORMAT.md says", seq, st.want)
+		}
+	}
 	return j.Close()
 }
 
@@ -204,9 +209,9 @@ func matrixOptions(verify bool) *journal.Options {
 	}
 }
 
-// survivingClaim returns the highest claim that is left in damaged files: in JOURNAL, or in any mark
-// or link, wherever it stands in a segment with a good identity. It is what a perfect reader could
-// know.
+// survivingClaim returns the highest claim that is left in damaged files: in JOURNAL, or in any
+// mark or link, wherever it stands in a segment with a good identity. It is what a perfect reader
+// could know.
 func (st *matrixState) survivingClaim(files map[string][]byte) (c rawPosition) {
 	le := binary.LittleEndian
 	raise := func(p rawPosition) {
