@@ -10,19 +10,28 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PLATFORMS := linux/arm64 linux/386 linux/s390x darwin/arm64 freebsd/amd64
 BUILDS    := openbsd/amd64 windows/amd64
 
+# Modules of their own: what they need never reaches a program that uses the library.
+MODULES := internal/powercut
+
 FUZZTIME  ?= 20 # seconds for each target
 FUZZTOTAL ?= 0  # seconds for all of them, 0: no limit
 TESTFLAGS ?=
 RACEFLAGS ?=
+TORTURE   ?= 2h # how long in all
 
-.PHONY: test race lint fmt fuzz cover golden demo reader ci vet vet-all tidy help
+.PHONY: test race lint fmt fuzz cover golden demo reader ci vet vet-all tidy torture help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: ## all tests: Go's (examples and fuzz seeds included) and the Python reader's
 	$(GO) test $(TESTFLAGS) ./...
+	@for m in $(MODULES); do echo "$(GO) -C $$m test $(TESTFLAGS) ./..."; \
+		$(GO) -C $$m test $(TESTFLAGS) ./... || exit 1; done
 	@$(MAKE) --no-print-directory reader
+
+torture: ## the long counts of every fault for TORTURE, a table at the end: docs/DURABILITY.md
+	$(GO) run ./internal/testutil/torture/drive -time $(TORTURE)
 
 # The walks through crash states and flipped bits are long and have one goroutine: a taste of them is
 # enough for checkptr.
@@ -52,11 +61,10 @@ fmt: ## fail where gofmt would change a file
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt -w these:"; echo "$$out"; exit 1; fi
 
 tidy: ## fail where go.mod or go.sum is not what go mod tidy writes
-	$(GO) mod tidy -diff
-	$(GO) mod verify
+	@for m in . $(MODULES); do $(GO) -C $$m mod tidy -diff && $(GO) -C $$m mod verify || exit 1; done
 
 vet: ## go vet for this machine's system
-	$(GO) vet ./...
+	@for m in . $(MODULES); do echo "$(GO) -C $$m vet ./..."; $(GO) -C $$m vet ./... || exit 1; done
 
 vet-all: vet ## build and vet for the other systems and processors too
 	@failed=0; for p in $(PLATFORMS) $(BUILDS); do \
@@ -67,7 +75,8 @@ vet-all: vet ## build and vet for the other systems and processors too
 	done; exit $$failed
 
 lint: ## golangci-lint, at the pinned version
-	$(GO) run $(GOLANGCI) run ./...
+	@for m in . $(MODULES); do echo "lint $$m"; \
+		(cd $$m && $(GO) run $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 ci: ## everything that a submission has to pass
 	bash .ci/run

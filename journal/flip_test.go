@@ -12,38 +12,50 @@ import (
 	"mmjournal/segment"
 )
 
-// flipJournal builds a small journal with everything in it: rolls, batches, a truncation at both
-// ends, an unclean end in between. It is synced and cleanly closed.
-func flipJournal(t *testing.T, fsys segment.FS) (want []string) {
-	t.Helper()
-	o := &journal.Options{SegmentSize: 8192}
-	var j *journal.Journal
-	open := func() {
-		var err error
-		if j, err = journal.OpenFS(fsys, "/j", o); err != nil {
+// flipJournals are small journals whose every bit is flipped. They are synced and cleanly closed.
+var flipJournals = map[string]func(t *testing.T, j *journal.Journal){
+	"everything": func(t *testing.T, j *journal.Journal) { // rolls, batches, both truncations
+		addSized(t, j, 9, 700)
+		if err := j.TruncateFront(3); err != nil {
 			t.Fatal(err)
 		}
-	}
-	open()
-	add := func(n, size int) {
-		for range n {
-			mustAppend(t, j, fmt.Appendf(nil, "%0*d", size, j.Last()+1))
+		addSized(t, j, 2, 300)
+		if err := j.TruncateBack(10); err != nil {
+			t.Fatal(err)
 		}
+		addSized(t, j, 1, 0)
+		if _, err := j.AppendBatch([][]byte{[]byte("b1"), nil, []byte("b3")}); err != nil {
+			t.Fatal(err)
+		}
+		addSized(t, j, 4, 900)
+		addSized(t, j, 2, 33)
+	},
+	"front": func(t *testing.T, j *journal.Journal) { // only the newest segment knows what is live
+		addSized(t, j, 6, 700)
+		if err := j.TruncateFront(4); err != nil {
+			t.Fatal(err)
+		}
+		addSized(t, j, 1, 33)
+	},
+}
+
+func addSized(t *testing.T, j *journal.Journal, n, size int) {
+	t.Helper()
+	for range n {
+		mustAppend(t, j, fmt.Appendf(nil, "%0*d", size, j.Last()+1))
 	}
-	add(9, 700)
-	if err := j.TruncateFront(3); err != nil {
+}
+
+// flipJournal builds one of them and returns its records.
+func flipJournal(
+	t *testing.T, fsys segment.FS, build func(*testing.T, *journal.Journal),
+) (want []string) {
+	t.Helper()
+	j, err := journal.OpenFS(fsys, "/j", &journal.Options{SegmentSize: 8192})
+	if err != nil {
 		t.Fatal(err)
 	}
-	add(2, 300)
-	if err := j.TruncateBack(10); err != nil {
-		t.Fatal(err)
-	}
-	add(1, 0)
-	if _, err := j.AppendBatch([][]byte{[]byte("b1"), nil, []byte("b3")}); err != nil {
-		t.Fatal(err)
-	}
-	add(4, 900)
-	add(2, 33)
+	build(t, j)
 	want = collect(t, j, 0)
 	mustClose(t, j)
 	return want
@@ -74,8 +86,14 @@ func bytesOf(t *testing.T, fsys segment.FS, name string) []byte {
 // all of them can be read.
 func TestEveryBit(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
+	for name, build := range flipJournals {
+		t.Run(name, func(t *testing.T) { flipAll(t, build) })
+	}
+}
+
+func flipAll(t *testing.T, build func(*testing.T, *journal.Journal)) {
 	fsys := segment.NewMemFS()
-	want := flipJournal(t, fsys)
+	want := flipJournal(t, fsys, build)
 	report := scan(t, fsys)
 	if report.Verdict != recovery.Intact || report.End != recovery.EndClean {
 		t.Fatal(report)

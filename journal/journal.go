@@ -397,7 +397,7 @@ func (j *Journal) closeCleanly() error {
 func (j *Journal) claimOutside(claim segment.Position) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	err := j.names.setClaim(claim)
+	err := j.names.setClaim(claim, j.mu.firstLive)
 	if errors.Is(err, segment.ErrUnnamed) {
 		return j.fail(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"mmjournal/internal/testutil/torture"
 	"mmjournal/journal"
 )
 
@@ -293,34 +294,41 @@ func (k *killed) truncate(j *journal.Journal) error {
 }
 
 func TestKill(t *testing.T) {
-	journals, kills := 10, 10
+	const kills = 10 // of each journal
+	journals := int64(10)
 	if testing.Short() {
-		journals, kills = 4, 4
+		journals = 2
 	}
 	records := 0
-	for n := range journals {
-		r := newRand(uint64(n))
+	c := torture.Start(t, "ten kills -9 in a row under 8 writers", journals)
+	for c.Next() {
+		n := c.Seed()
+		r := newRand(n)
 		k := &killed{
 			args: killArgs{
 				dir: t.TempDir(), durability: journal.Durability(n % 2),
-				segment: 64 << 10 << r.IntN(5), seed: uint64(n),
+				segment: 64 << 10 << r.IntN(5), seed: n,
 			},
 			first: 1, acked: map[journal.Seq]killReport{}, count: map[[2]uint32]uint64{},
 		}
 		for life := range kills {
 			k.args.life = uint32(life)
-			k.args.seed = uint64(n*1000 + life)
+			k.args.seed = n*1000 + uint64(life)
 			after := r.IntN([]int{3, 50, 1000, 3000}[r.IntN(4)])
 			k.kill(t, after)
 			if err := k.reopen(life); err != nil {
-				t.Fatalf("journal %d (%+v), life %d, killed after %d: %v", n, k.args, life, after, err)
+				c.Violation("%+v, life %d, killed after %d: %v", k.args, life, after, err)
+				break
 			}
 		}
 		for _, c := range k.count {
 			records += int(c)
 		}
+		if err := os.RemoveAll(k.args.dir); err != nil {
+			t.Error(err)
+		}
 	}
-	t.Logf("%d kills, %d records acknowledged", journals*kills, records)
+	c.Note("%d kills, %d records acknowledged", c.Runs()*kills, records)
 }
 
 // reopen checks what a kill has left: opened for reading only, so that the next child recovers it,

@@ -131,8 +131,8 @@ func TestDamageMatrix(t *testing.T) {
 }
 
 // readable says whether what ReadDamaged shows is held against what was there. It is not where it
-// is known to show records that are not the journal's: those of a segment of a life that a power
-// cut has undone, and those that TruncateFront has dropped.
+// is known to show records that are not the journal's: of a segment that belongs to a life that a
+// power cut has undone, and those that TruncateFront has dropped.
 func readable(st *matrixState, b blow) bool {
 	return st.name != "front truncated" && b.class != "segment of a dead life"
 }

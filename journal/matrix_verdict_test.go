@@ -36,7 +36,8 @@ var outcomeNames = [outcomes]string{
 
 func (o outcome) String() string { return outcomeNames[o] }
 
-// Bounds of what a trial may cost: operations for each file, and bytes beside 20 for each in files.
+// Bounds of what a trial may cost: operations for each file, and bytes beside 20 for each of the
+// files.
 const (
 	mostOps   = 200
 	mostBytes = 4 << 20

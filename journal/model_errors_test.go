@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/internal/testutil/torture"
 	"mmjournal/journal"
 )
 
@@ -20,7 +21,9 @@ var errorScripts = []string{
 	"p: a900*6 s c a900*4 c c a5 s",
 	"p: a900*3 k a900*7 s k tb2 a1 s",
 	"p: a3800 c a3900 s c a10 s",
-	"p: a3944 c a100 s",       // the closing mark ends a page
+	"p: a3944 c a100 s", // the closing mark ends a page
+	"p: a3952 c a100 s", // the next page begins in it
+	"p: a3960 c a100 s",
 	"p: a3920*2 tf1 c a100 s", // the closing mark needs a segment of its own
 }
 
@@ -44,19 +47,21 @@ func TestModelErrors(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		stride = 7
 	}
+	c := torture.Start(t, "EIO and ENOSPC at operation k, once and sticky; then crashes",
+		int64(modelStates(t, 80_000)))
 	for n, text := range errorScripts {
-		all.errors(t, text, uint64(n), stride)
+		all.errors(c, text, uint64(n), stride)
 	}
-	for seed := uint64(1000); all.states < modelStates(t, 80_000) && all.violations == 0; seed++ {
+	for seed := uint64(1000); c.Left() && all.violations == 0; seed++ {
 		r := newRand(seed)
 		text := "sp"[seed%2:seed%2+1] + ": " + randomScript(r, 3+r.IntN(8))
-		all.errors(t, text, seed, 3)
+		all.errors(c, text, seed, 3)
 	}
-	t.Logf("%d walks, %d states", all.walks, all.states)
+	c.Note("%d scripts", all.walks)
 }
 
 // errors runs a script once for each kind of error and every stride-th operation.
-func (s *tally) errors(t *testing.T, text string, seed uint64, stride int) {
+func (s *tally) errors(c *torture.Counter, text string, seed uint64, stride int) {
 	w := newWalk(text, seed, 0, simdisk.Options{Torn: seed%2 == 1})
 	w.segment = 12 << 10
 	w.opts.Coarse = simdisk.IsTemporary
@@ -70,7 +75,8 @@ func (s *tally) errors(t *testing.T, text string, seed uint64, stride int) {
 			}
 		}
 	}
-	s.add(t, w)
+	s.add(c.Violation, w)
+	c.Add(int64(w.total()))
 }
 
 // operations returns the operations that the script makes when none fails.

@@ -1,15 +1,17 @@
 package journal_test
 
 import (
+	"iter"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/internal/testutil/torture"
 	"mmjournal/journal"
 )
 
@@ -116,43 +118,68 @@ func modelSetup(t *testing.T) {
 
 func TestModel(t *testing.T) {
 	modelSetup(t)
-	start := time.Now()
-	var all tally
-	states := modelStates(t, 300_000)
-	all.scripts(t, states*2/3, simdisk.Options{})
-	all.random(t, states-all.states)
-	t.Logf("%v in %v", &all, time.Since(start).Round(time.Millisecond))
+	c := torture.Start(t, "any subset of unsynced sectors and names, 3 lives",
+		int64(modelStates(t, 1_000_000)))
+	all := runWalks(c, allWalks(int(c.Of())*2/3))
+	c.Note("%v", all)
 }
 
-// scripts walks every script, with whole and with torn stores. What one leaves of its share goes to
-// the others.
-func (s *tally) scripts(t *testing.T, states int, o simdisk.Options) {
-	left := 2 * len(scripts)
-	for i, text := range scripts {
-		for _, torn := range []bool{false, true} {
-			if raceEnabled && i%4 > 0 {
-				continue
+// allWalks yields a walk of every script, with whole and with torn stores, of about states in all;
+// then random scripts without end.
+func allWalks(states int) iter.Seq[*walk] {
+	return func(yield func(*walk) bool) {
+		for i, text := range scripts {
+			for _, torn := range []bool{false, true} {
+				if raceEnabled && i%4 > 0 {
+					continue
+				}
+				o := simdisk.Options{Torn: torn}
+				if !yield(newWalk(text, 1, states/(2*len(scripts)), o)) {
+					return
+				}
 			}
-			o.Torn = torn
-			w := newWalk(text, 1, max(states-s.states, 0)/left, o)
-			w.run()
-			s.add(t, w)
-			left--
+		}
+		for seed := uint64(0); ; seed++ {
+			r := newRand(seed)
+			text := "sp"[seed%2:seed%2+1] + ": " + randomScript(r, 3+r.IntN(10))
+			if !yield(newWalk(text, seed, 500, simdisk.Options{Torn: seed%4 < 2})) {
+				return
+			}
 		}
 	}
 }
 
-// random walks random scripts until there have been as many states as wanted.
-func (s *tally) random(t *testing.T, states int) {
-	const each = 500
-	states += s.states
-	for seed := uint64(0); s.states < states && s.violations < tooMany*tooMany; seed++ {
-		r := newRand(seed)
-		text := "sp"[seed%2:seed%2+1] + ": " + randomScript(r, 3+r.IntN(10))
-		w := newWalk(text, seed, each, simdisk.Options{Torn: seed%4 < 2})
-		w.run()
-		s.add(t, w)
+// runWalks runs walks, several at a time, until there have been as many states as asked for, or too
+// many violations.
+func runWalks(c *torture.Counter, walks iter.Seq[*walk]) *tally {
+	var all tally
+	var mu sync.Mutex
+	next := make(chan *walk)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for w := range next {
+				w.enough = func() bool { return !c.Left() }
+				w.run()
+				mu.Lock()
+				all.add(c.Violation, w)
+				mu.Unlock()
+				c.Add(int64(w.total()))
+			}
+		})
 	}
+	for w := range walks {
+		mu.Lock()
+		enough := all.violations >= tooMany*tooMany
+		mu.Unlock()
+		if enough || !c.Left() {
+			break
+		}
+		next <- w
+	}
+	close(next)
+	workers.Wait()
+	return &all
 }
 
 // TestModelFindsLies: the model must be able to fail. On a disk that ignores syncs, acknowledged

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"testing"
 
 	"mmjournal/internal/testutil/simdisk"
 	"mmjournal/journal"
@@ -26,7 +25,8 @@ type walk struct {
 	points     int    // of the first life
 	exhaustive int    // of those, the ones all of whose crashes were walked
 	violations []string
-	replay     []string // crashes and scripts of later lives in turn: walk only this
+	enough     func() bool // whether to stop early; nil: never
+	replay     []string    // crashes and scripts of later lives in turn: walk only this
 }
 
 // tooMany violations end a walk.
@@ -56,7 +56,9 @@ func (w *walk) violation(l *life, err error) {
 	w.violations = append(w.violations, text)
 }
 
-func (w *walk) done() bool { return len(w.violations) >= tooMany }
+func (w *walk) done() bool {
+	return len(w.violations) >= tooMany || w.enough != nil && w.enough()
+}
 
 func (w *walk) run() {
 	script := parseScript(w.text)
@@ -248,14 +250,14 @@ type tally struct {
 	walks, states, points, exhaustive, violations int
 }
 
-func (s *tally) add(t testing.TB, w *walk) {
+func (s *tally) add(report func(format string, args ...any), w *walk) {
 	s.walks++
 	s.states += w.total()
 	s.points += w.points
 	s.exhaustive += w.exhaustive
 	s.violations += len(w.violations)
 	for _, v := range w.violations {
-		t.Errorf("%s", v)
+		report("%s", v)
 	}
 }
 

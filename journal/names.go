@@ -66,18 +66,18 @@ func (n *names) setNewest(ordinal uint64) error {
 }
 
 // setClaim notes durably that everything below pos is durable. The marks say so too; but they may
-// lie in the same sector as what they claim, and get lost with it.
-func (n *names) setClaim(pos segment.Position) error {
-	if n.written && n.file.Claim == pos {
+// lie in the same sector as what they claim, and get lost with it. firstLive likewise.
+func (n *names) setClaim(pos segment.Position, firstLive Seq) error {
+	if n.written && n.file.Claim == pos && n.file.FirstLive == firstLive {
 		return nil
 	}
-	n.file.Claim = pos
+	n.file.Claim, n.file.FirstLive = pos, firstLive
 	return n.write()
 }
 
-// discardSpare removes what an earlier life had prepared and not used, from the highest ordinal down,
-// each durably before the next, so that a power cut leaves no gap: a crash loop would pile it up. It
-// returns the highest ordinal that is left. What else is not on the chain becomes garbage.
+// discardSpare removes what an earlier life had prepared and not used, from the highest ordinal
+// down, each durably before the next, so that a power cut leaves no gap: a crash loop would pile it
+// up. It returns the highest ordinal that is left. What else is not on the chain becomes garbage.
 func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
 	highest = st.Highest
 	for _, ordinal := range st.Spare() {
@@ -92,8 +92,8 @@ func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
 	return highest, nil
 }
 
-// tidy removes the garbage below the newest segment of a journal that was closed cleanly, and writes
-// the file JOURNAL if it is missing or damaged.
+// tidy removes the garbage below the newest segment of a journal that was closed cleanly, and
+// writes the file JOURNAL if it is missing or damaged.
 func (n *names) tidy(newest uint64, log *zap.Logger) error {
 	if !n.written {
 		if err := n.setNewest(newest); err != nil {

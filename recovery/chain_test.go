@@ -36,7 +36,7 @@ func TestRefusedFirstLive(t *testing.T) {
 		{"a link before the damage is damaged, too", func(d *dir) {
 			d.start().append(3).roll().append(3).roll().append(3).sync().roll().append(1).done()
 			d.flip(3, at(2)+40).flip(2, segment.FirstFrame+40)
-		}, 7, 8},
+		}, 1, 3},
 		{"all that is before the damage was dropped", func(d *dir) {
 			d.start().append(6).sync().roll()
 			d.firstLive = 6

@@ -447,7 +447,7 @@ func (f *watchFile) Map(size int64, mode segment.OpenMode) (*segment.Mapping, er
 		f.fsys.count(0, -1)
 		return m.Close()
 	}
-	stored := func() { f.fsys.call("dirty", f.path) }
+	stored := func(_, _ segment.Offset) { f.fsys.call("dirty", f.path) }
 	return segment.NewMapping(m.Bytes(), unmap, stored), nil
 }
 

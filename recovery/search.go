@@ -387,8 +387,8 @@ func (s *search) checkEnd() {
 // they are on the chain. It serves people who want what is left.
 func (s *search) readable(damage segment.Position) []*file {
 	f := s.d.byOrdinal(damage.Ordinal)
-	if f != nil && f.scan != nil && f.scan.HasLink {
-		return s.readableFrom(f) // the damage is behind its link
+	if damage.Offset >= segment.FirstFrame && f.scan != nil && f.scan.HasLink {
+		return s.readableFrom(f, damage.Offset) // the damage is behind its link
 	}
 	for i := len(s.d.files) - 1; i >= 0; i-- {
 		f := s.d.files[i]
@@ -400,23 +400,34 @@ func (s *search) readable(damage segment.Position) []*file {
 			continue // a lost link may have cut it anywhere
 		}
 		f.scan = sc
-		return s.readableFrom(f)
+		return s.readableFrom(f, sc.End)
 	}
 	return nil
 }
 
-// readableFrom follows the links from f as far as it can.
-func (s *search) readableFrom(f *file) []*file {
+// readableFrom follows the links from what f holds below end. What is above a break is not certain:
+// it returns what precedes the oldest one.
+func (s *search) readableFrom(f *file, end segment.Offset) []*file {
+	if end < f.scan.End {
+		sc, err := f.seg.Scan(max(end, segment.LinkEnd))
+		if err != nil {
+			return nil
+		}
+		f.scan = sc
+	}
 	s.firstLive = max(s.firstLive, f.scan.FirstLive)
+	if j := s.d.journal; j != nil && f.ordinal <= j.Claim.Ordinal {
+		s.firstLive = max(s.firstLive, j.FirstLive)
+	}
 	chain := []*file{f}
 	for l := f.scan.Link; l.Pred != 0 && l.Base > s.firstLive; {
 		p, brk := s.predecessor(&l)
 		if brk != nil {
-			break
+			return s.readable(brk.pos)
 		}
 		link, ok, err := p.seg.ReadLink()
 		if !ok || err != nil || link.Base > l.Base {
-			break
+			return s.readable(segment.Position{Ordinal: p.ordinal})
 		}
 		p.scan, p.index = nil, nil
 		p.seg.AdoptUnread(link, l.PredEnd, l.Base, nil)

@@ -46,13 +46,17 @@ type Options struct {
 	Live bool
 }
 
-// looks is how often a live directory is looked at before a moving finding is believed: a writer
-// that rolls and truncates all the time may spoil several looks in a row.
+// looks is how often a live directory is looked at before Scan gives up: a writer that rolls and
+// truncates all the time may spoil several looks in a row.
 const looks = 20
+
+// ErrMoving: a writer changes the directory so fast that no two looks at it agree, and none of them
+// speaks for the journal. Nothing is wrong with it as far as is known; try again.
+var ErrMoving = errors.New("a writer changes the journal faster than it can be looked at")
 
 // Scan reads what the directory holds and decides what it means. It changes nothing. Damage, and
 // files of newer software, are no error of Scan: they are in the state. Errors are those of the
-// file system, ErrNotExist and ErrNotJournal.
+// file system, ErrNotExist, ErrNotJournal, and with Live ErrMoving.
 func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 	st, err := scanOnce(fsys, path, o.Full)
 	if !o.Live {
@@ -69,10 +73,14 @@ func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 		}
 		st, err = again, errAgain
 		if same {
-			break
+			return st, err
 		}
 	}
-	return st, err
+	if err != nil || st.Err == nil {
+		return st, err
+	}
+	st.Close()
+	return nil, fmt.Errorf("%s: %w (last: %v)", path, ErrMoving, st.Err)
 }
 
 // sameFinding reports whether two looks at a directory say the same.

@@ -19,8 +19,8 @@ func (s *Segment) catch(op string, old bool, err *error) {
 	}
 }
 
-// catch is as Segment.catch for appends. A panic that is not the segment's, but of a function or of a
-// payload's owner, leaves the writer as it was before, and goes on.
+// catch is as Segment.catch for appends. A panic that is not the segment's, but of a function or of
+// a payload's owner, leaves the writer as it was before, and goes on.
 func (w *Writer) catch(op string, old bool, err *error) {
 	defer debug.SetPanicOnFault(old)
 	if r := recover(); r != nil {

@@ -50,6 +50,7 @@ const (
 
 	HeaderSize    = 16 // of a frame
 	FirstFrame    = Offset(identitySize)
+	LinkEnd       = FirstFrame + linkFrame // where the link ends, and records may begin
 	identitySize  = 4096
 	pageSize      = 4096 // of the sparse index, and the least page size of any machine we run on
 	linkPayload   = 64
@@ -175,6 +176,9 @@ type JournalFile struct {
 	Newest  uint64 // this segment, or a newer one with a good link, exists; 0: none yet
 	Created time.Time
 	Claim   Position // what is durable, as in a mark; zero: nothing
+
+	// FirstLive is the first live seq when the claim was written; 0 with no claim.
+	FirstLive Seq
 }
 
 // Encode returns the file's 128 bytes.
@@ -186,6 +190,7 @@ func (j *JournalFile) Encode() []byte {
 	le.PutUint64(b[40:], uint64(j.Created.UnixNano()))
 	le.PutUint64(b[48:], j.Claim.Ordinal)
 	le.PutUint64(b[56:], uint64(j.Claim.Offset))
+	le.PutUint64(b[64:], uint64(j.FirstLive))
 	le.PutUint32(b[journalSize-4:], Checksum(b[:journalSize-4]))
 	return b
 }
@@ -209,7 +214,8 @@ func DecodeJournalFile(b []byte) (j JournalFile, err error) {
 	j.Newest = le.Uint64(b[32:])
 	j.Created = time.Unix(0, int64(le.Uint64(b[40:])))
 	j.Claim = Position{le.Uint64(b[48:]), Offset(le.Uint64(b[56:]))}
-	if !zero(b[64:journalSize-4]) || j.Claim.Offset < 0 {
+	j.FirstLive = Seq(le.Uint64(b[64:]))
+	if !zero(b[72:journalSize-4]) || j.Claim.Offset < 0 {
 		return j, ErrIdentity
 	}
 	return j, nil
@@ -273,7 +279,7 @@ func decodeLink(b []byte, base Seq, ordinal uint64) (l Link, ok bool) {
 	if l.Pred == 0 {
 		ok = l.PredSalt == 0 && l.PredEnd == 0
 	} else {
-		ok = l.Pred < ordinal && l.PredEnd >= FirstFrame+linkFrame && l.PredEnd%8 == 0
+		ok = l.Pred < ordinal && l.PredEnd >= LinkEnd && l.PredEnd%8 == 0
 	}
 	return l, ok && base > 0 && l.Claim.Ordinal < ordinal && l.Claim.Offset >= 0
 }

@@ -252,7 +252,7 @@ func TestJournalFileRoundTrip(t *testing.T) {
 	for _, j := range []JournalFile{
 		{Journal: testJournal, Newest: 0, Created: testTime},
 		{Journal: NewID(), Newest: math.MaxUint64, Created: time.Unix(0, -1),
-			Claim: Position{math.MaxUint64, math.MaxInt64}},
+			Claim: Position{math.MaxUint64, math.MaxInt64}, FirstLive: MaxSeq},
 	} {
 		b := j.Encode()
 		if len(b) != 128 {
@@ -296,7 +296,7 @@ func TestJournalFileErrors(t *testing.T) {
 			return append(b, "more"...)
 		}, ErrVersion},
 		{"checksum", func(b []byte) []byte { b[124] ^= 1; return b }, ErrChecksum},
-		{"first reserved byte", func(b []byte) []byte { b[64] = 1; reseal(b); return b }, ErrIdentity},
+		{"first reserved byte", func(b []byte) []byte { b[72] = 1; reseal(b); return b }, ErrIdentity},
 		{"last reserved byte", func(b []byte) []byte { b[123] = 1; reseal(b); return b }, ErrIdentity},
 		{"negative claim", func(b []byte) []byte { b[63] = 0x80; reseal(b); return b }, ErrIdentity},
 	} {

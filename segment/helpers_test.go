@@ -44,7 +44,7 @@ func heapBytes(size int64) []byte { return make([]byte, size) }
 type heapFile struct {
 	File   // nil: what is not below is not needed
 	b      []byte
-	stored func()
+	stored func(from, to Offset)
 }
 
 func (f *heapFile) Size() (int64, error) { return int64(len(f.b)), nil }
@@ -55,7 +55,7 @@ func (f *heapFile) Map(int64, OpenMode) (*Mapping, error) {
 }
 
 // heapSegment returns a prepared segment over bytes of the heap. stored may be nil.
-func heapSegment(tb testing.TB, id Identity, stored func()) *Segment {
+func heapSegment(tb testing.TB, id Identity, stored func(from, to Offset)) *Segment {
 	tb.Helper()
 	b := heapBytes(id.Size)
 	copy(b, id.Encode())
@@ -63,7 +63,7 @@ func heapSegment(tb testing.TB, id Identity, stored func()) *Segment {
 }
 
 // openBytes returns a segment over bytes that a test has made.
-func openBytes(tb testing.TB, b []byte, id Identity, stored func()) *Segment {
+func openBytes(tb testing.TB, b []byte, id Identity, stored func(from, to Offset)) *Segment {
 	tb.Helper()
 	s, err := newSegment(&heapFile{b: b, stored: stored}, FileName(id.Ordinal), id, ReadWrite)
 	if err != nil {

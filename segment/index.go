@@ -117,7 +117,7 @@ func decodeIndex(b []byte, s *Seal, salt uint64) ([]indexItem, error) {
 		p := raw[i*indexEntry:]
 		items[i] = indexItem{le.Uint32(p), le.Uint32(p[4:]), int64(le.Uint64(p[8:]))}
 		at := items[i].offset()
-		if at < FirstFrame+linkFrame || at >= s.IndexAt ||
+		if at < LinkEnd || at >= s.IndexAt ||
 			i > 0 && (items[i].delta <= items[i-1].delta || at <= items[i-1].offset()) {
 			return nil, fmt.Errorf("%w: entry %d", ErrIndex, i)
 		}

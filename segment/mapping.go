@@ -17,14 +17,15 @@ type Mapping struct {
 	readOnly func() error // makes stores fault from now on
 
 	// stored, if set, is called after each group of stores, before the next group: tests watch
-	// the order in which bytes reach the page cache through it.
-	stored func()
+	// the order in which bytes reach the page cache through it. from and to are 0, or the bytes
+	// that were marked as modified without a change.
+	stored func(from, to Offset)
 }
 
 // NewMapping returns a mapping over b, which must be 8-aligned. unmap, if not nil, is called once
-// by Close; stored, if not nil, after each group of stores by the writer. It is for file systems
-// kept in memory.
-func NewMapping(b []byte, unmap func() error, stored func()) *Mapping {
+// by Close; stored, if not nil, after each group of stores by the writer, with 0 and 0, or with
+// which bytes were marked as modified without a change. It is for file systems kept in memory.
+func NewMapping(b []byte, unmap func() error, stored func(from, to Offset)) *Mapping {
 	if len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
 		panic("segment: mapping is not 8-aligned")
 	}
@@ -56,7 +57,7 @@ func (m *Mapping) protect() error {
 // notify tells a watching test that a group of stores is done.
 func (m *Mapping) notify() {
 	if m.stored != nil {
-		m.stored()
+		m.stored(0, 0)
 	}
 }
 
@@ -70,11 +71,14 @@ func store64(b []byte, off Offset, v uint64) {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(&b[off : off+8][0])), littleEndian(v))
 }
 
-// dirty marks the pages of b[from:to] as modified without changing them. A plain b[i] = b[i]
+// dirty marks the pages of the bytes from:to as modified without changing them. A plain b[i] = b[i]
 // would not do: the compiler drops it.
-func dirty(b []byte, from, to Offset) {
+func (m *Mapping) dirty(from, to Offset) {
 	for off := from &^ 7; off < to; off = (off | (pageSize - 1)) + 1 {
-		atomic.AddUint64((*uint64)(unsafe.Pointer(&b[off : off+8][0])), 0)
+		atomic.AddUint64((*uint64)(unsafe.Pointer(&m.b[off : off+8][0])), 0)
+		if m.stored != nil {
+			m.stored(off, off+8)
+		}
 	}
 }
 

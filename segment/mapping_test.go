@@ -23,7 +23,7 @@ func TestNewMapping(t *testing.T) {
 		}()
 	}
 	var stored, unmapped int
-	m := NewMapping(b, func() error { unmapped++; return nil }, func() { stored++ })
+	m := NewMapping(b, func() error { unmapped++; return nil }, func(_, _ Offset) { stored++ })
 	m.notify()
 	m.notify()
 	if err := m.Close(); err != nil || stored != 2 || unmapped != 1 || m.Bytes() != nil {
@@ -70,7 +70,7 @@ func TestDirtyChangesNothing(t *testing.T) {
 	before := slices.Clone(b)
 	for _, from := range []Offset{0, 1, 4095, 4096, 4104, 16383} {
 		for _, to := range []Offset{0, 1, 4096, 4097, 8192, 16384} {
-			dirty(b, from, to)
+			NewMapping(b, nil, nil).dirty(from, to)
 			if !slices.Equal(b, before) {
 				t.Fatalf("dirty(%d, %d) changes bytes", from, to)
 			}

@@ -187,8 +187,7 @@ func (s *Segment) CheckIndex(sc *Scan) (err error) {
 // whatever the page cache believes is on the disk. It changes no byte.
 func (s *Segment) Dirty(from, to Offset) (err error) {
 	defer s.catch("dirty", debug.SetPanicOnFault(true), &err)
-	dirty(s.m.b, from, min(to, Offset(len(s.m.b))))
-	s.m.notify()
+	s.m.dirty(from, min(to, Offset(len(s.m.b))))
 	return nil
 }
 

@@ -178,7 +178,8 @@ func (w *Writer) begin(size int64) {
 	b.items = w.s.index.n.Load()
 }
 
-// rollback goes back to there. Nothing has been published since; bytes behind the end are zero again.
+// rollback goes back to there. Nothing has been published since; bytes behind the end are zero
+// again.
 func (w *Writer) rollback() {
 	b := &w.before
 	w.at, w.next, w.records = b.at, b.next, b.records

@@ -93,7 +93,7 @@ func TestPublication(t *testing.T) {
 			var s *Segment
 			var seen []*Scan
 			var next []Seq
-			s = heapSegment(t, testIdentity(1), func() {
+			s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
 				seen = append(seen, scanBytes(s.m.b, &s.Identity, 0))
 				next = append(next, s.Next())
 			})
@@ -317,7 +317,9 @@ func TestMarkNeedsRoom(t *testing.T) {
 func TestSealSays(t *testing.T) {
 	var s *Segment
 	var atSeal [][]byte
-	s = heapSegment(t, testIdentity(1), func() { atSeal = append(atSeal, slices.Clone(s.m.b)) })
+	s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
+		atSeal = append(atSeal, slices.Clone(s.m.b))
+	})
 	w, err := NewWriter(s, startLink())
 	if err != nil {
 		t.Fatal(err)

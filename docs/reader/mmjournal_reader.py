@@ -9,7 +9,7 @@ PAGE, CHUNK, NAME, NOTHING = 4096, 1 << 20, "%016d.seg", (0, 0)  # NOTHING: a po
 RECORD, BATCH, BATCH_END, MARK, LINK, SEAL, VOID = range(1, 8)
 PAYLOAD_SIZE = {MARK: 40, LINK: 64, SEAL: 64}
 HEAD, TRAILER, INDEX_ENTRY = struct.Struct("<IIQ"), struct.Struct("<QQ"), struct.Struct("<IIq")
-JOURNAL_FILE = struct.Struct("<16sQqQQ")        # from 16 on: journal id, newest, created, claim (2)
+JOURNAL_FILE = struct.Struct("<16sQqQQQ")       # from 16 on: journal id, newest, created, claim (2), first live
 IDENTITY = struct.Struct("<16sQQQqI")           # from 16 on: journal id, ordinal, salt, size, created, features
 LINK_PAYLOAD = struct.Struct("<QQQQQQqQ")       # predecessor, its salt, its end, first live, claim (2), time, reason
 MARK_PAYLOAD = struct.Struct("<QQQqQ")          # claim (2), first live seq, time, flags
@@ -83,7 +83,8 @@ class Segment:
             return hangs and seq and claim < self.ordinal and offset < 1 << 63
         if kind == MARK:
             *claim, _, _, flags = MARK_PAYLOAD.unpack_from(self.data, at + 16)
-            return claim == [self.ordinal, at] if flags == 1 else claim <= [self.ordinal, at] and flags == 0
+            good = claim == [self.ordinal, at] if flags == 1 else claim <= [self.ordinal, at] and flags == 0
+            return good and claim[1] < 1 << 63
         if kind == SEAL:
             records, _, _, successor, _, index, _, _, zero = SEAL_PAYLOAD.unpack_from(self.data, at + 16)
             return successor and (records, index, zero) == (seq - self.base, end, 0)
@@ -142,7 +143,8 @@ class Segment:
 
 class Journal:
     def __init__(self, path):
-        self.chain, self.claim, self.recorded, self.found = [], NOTHING, 0, {}  # found: (what, file, offset): why
+        self.chain, self.claim, self.recorded, self.left, self.found = [], NOTHING, 0, NOTHING, {}  # found: (what, file, offset): why; left:
+        # claimed segment and first live seq in JOURNAL
         files = {n: os.path.join(path, n) for n in os.listdir(path) if os.path.isfile(os.path.join(path, n))}
         names = {int(n[:16]): n for n in sorted(files) if re.fullmatch(r"[0-9]{16}\.seg", n) and int(n[:16])}
         if not names and "JOURNAL" not in files:
@@ -154,9 +156,10 @@ class Journal:
             with open(files["JOURNAL"], "rb") as f:
                 data = f.read(PAGE)
             check_file(data, "JOURNAL", b"mmjrnl\r\n", 128)
-            require(not any(data[64:124]), "not zero where it must be")
-            journal_id, self.recorded, _, *claim = JOURNAL_FILE.unpack_from(data, 16)
-            self.claim = tuple(claim)
+            require(not any(data[72:124]), "not zero where it must be")
+            journal_id, self.recorded, _, *claim, live = JOURNAL_FILE.unpack_from(data, 16)
+            require(claim[1] < 1 << 63, "a claim beyond all files")
+            self.claim, self.left = tuple(claim), (claim[0], live)
         except Damaged as fault:
             self.found["corrupt", "JOURNAL", 0] = ": %s" % fault
         for seg in self.segments.values():
@@ -176,7 +179,7 @@ class Journal:
             if seg.base <= first or not ordinal:
                 break
             prev, at = self.good.get(ordinal), 0
-            if prev and prev.salt == salt:
+            if prev and prev.salt == salt and end <= len(prev.data):
                 at = prev.break_before(end, seg.base, not broken)
                 claim = max([claim] + [said[:2] for said in prev.said if said[3] < end])
             if at is not None:
@@ -210,7 +213,8 @@ class Journal:
         top, end = (newest.ordinal, newest.end) if newest else NOTHING
         successor, salt = newest and newest.successor or NOTHING
         above = [n for n in self.segments if n > top]
-        lost = {n: "missing" for a, b in zip([top] + above, above) if a + 1 < b for n in (a + 1, b - 1)}
+        lost = {n: "missing" for a, b in zip([top] + above, above)
+                if newest and a + 1 < b for n in (a + 1, b - 1)}
         lost.update({n: "missing" for n in (max(self.recorded, top), successor) if n and n not in self.segments})
         lost.update({n: s.fault or "another than the seal names" for n, s in self.segments.items()
                      if s.fault or n == successor and s.salt != salt})
@@ -223,6 +227,8 @@ class Journal:
             self.found["corrupt", newest.name, newest.said[-1][3]] = ": first live seq %d is not there" % self.first
         if any(n > top and n != successor for n in [*lost, *(broken or ())[:1]]):
             self.chain = []                     # what lies there may have cut off any part of what is below
+        if (broken or lost) and self.chain and self.chain[0][0].ordinal <= self.left[0]:
+            self.first = max(self.first, self.left[1])
         tails = [(newest, end)] * bool(newest and not successor) + [(self.segments[n], PAGE) for n in above]
         for seg, end in () if broken else tails:
             if not seg.fault and seg.used_end(end) > end:

@@ -33,9 +33,9 @@ def with_crc(data):
     return data + struct.pack("<I", crc32c(data))
 
 
-def journal_file(newest, id=ID, version=1, claim=(0, 0)):
+def journal_file(newest, id=ID, version=1, claim=(0, 0), live=0):
     start = with_crc(b"mmjrnl\r\n" + struct.pack("<I", version))
-    return with_crc(start + id + struct.pack("<QqQQ60x", newest, TIME, *claim))
+    return with_crc(start + id + struct.pack("<QqQQQ52x", newest, TIME, *claim, live))
 
 
 def flip(data, at):
@@ -338,10 +338,21 @@ class ReaderTest(unittest.TestCase):
                         flip(good, 33), flip(good, 50), flip(good, 63), flip(good, 90), flip(good, 127), b""):
             self.check([self.one().close()], self.ONE, 1, ["corrupt: JOURNAL at offset 0"], journal=journal)
 
+    def test_first_live_of_a_damaged_journal(self):
+        """The newest segment, the only one that says what is live, is lost: JOURNAL says it, below its claim."""
+        one, two = Seg(1).link().record(b"a", b"b", b"c"), Seg(2)
+        one.seal(two)
+        two.link(one, 4, first=3)
+        two.mark(first=3)
+        two.damage(0)
+        for claim, live, out in (((2, 4176), 3, lines(3, b"c")), ((0, 0), 3, lines(1, b"a", b"b", b"c")),
+                                 ((1, 4200), 2, lines(2, b"b", b"c"))):
+            self.check([one, two], out, 1, ["2.seg at offset 0"], journal=journal_file(2, claim=claim, live=live))
+
     def test_journal_file_not_zero(self):
         data = journal_file(1)[:124]
         self.check([self.one()], self.ONE, 1, ["JOURNAL at offset 0: not zero"],
-                   journal=with_crc(data[:64] + b"\1" + data[65:]))
+                   journal=with_crc(data[:72] + b"\1" + data[73:]))
 
     def test_directory_with_the_name_of_a_segment_is_foreign(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -508,7 +519,8 @@ class ReaderTest(unittest.TestCase):
         self.check([self.one().close(), Seg(2), Seg(4)], "", 1, ["3.seg at offset 0: missing"])
         self.check([self.one().close(), Seg(3)], "", 1, ["2.seg at offset 0: missing"])
         self.check([self.one().seal(Seg(2)), Seg(3)], self.ONE, 1, ["2.seg at offset 0: missing"])
-        self.check([Seg(2)], "", 1, ["1.seg at offset 0: missing"], journal=journal_file(0))
+        self.check([Seg(2)], journal=journal_file(0))
+        self.check([Seg(2)], "", 1, ["1.seg at offset 0: missing"], journal=journal_file(1))
 
     def test_bad_identity_above_the_newest(self):
         self.check([self.one().close(), Seg(2).damage(4000)], "", 1, ["2.seg at offset 0"])

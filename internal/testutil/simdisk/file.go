@@ -347,19 +347,20 @@ func (h *handle) Map(size int64, mode segment.OpenMode) (*segment.Mapping, error
 		d.mappings--
 		return nil
 	}
-	var stored func()
+	var stored func(from, to segment.Offset)
 	if mode != segment.ReadOnly {
-		stored = func() { d.stored(f) }
+		stored = func(from, to segment.Offset) { d.stored(f, from, to) }
 	}
 	return segment.NewMapping(f.bytes()[:size:size], unmap, stored), nil
 }
 
-// stored records what a group of stores changed. A group that changed nothing has dirtied pages for
-// the next sync to write: all of them, as far as can be told.
-func (d *Disk) stored(f *file) {
+// stored records what a group of stores changed. The page of what was marked as modified without a
+// change is written by the next sync.
+func (d *Disk) stored(f *file, from, to segment.Offset) {
 	d.mu.Lock()
-	if !d.recordLocked(f) {
-		clear(f.stuck)
+	d.recordLocked(f)
+	if from < to {
+		f.unstick(int(from / sectorSize))
 	}
 	d.mu.Unlock()
 	if d.OnOp != nil {

@@ -1,5 +1,5 @@
-// Package torture counts the runs of a randomised test: a few in go test, as many as asked for under
-// the driver of make torture, one with a given seed to replay a violation.
+// Package torture counts the runs of a randomised test: a few in go test, as many as asked for
+// under the driver of make torture, one with a given seed to replay a violation.
 //
 //	c := torture.Start(t, "power cut, ext4", 300)
 //	for c.Next() {
@@ -38,7 +38,7 @@ type Progress struct {
 	Note       string // what else the test wants in the table
 }
 
-// Counter counts the runs of one fault. A test uses it from one goroutine, but for Violation.
+// Counter counts the runs of one fault. It is safe for concurrent use, but for Next, Seed and Runs.
 type Counter struct {
 	t     testing.TB
 	mu    sync.Mutex
@@ -46,11 +46,12 @@ type Counter struct {
 	base  uint64
 	until time.Time // zero: no limit
 	next  time.Time // when the progress is written again
+	seeds bool      // each run has one
 	file  string
 }
 
-// Start returns a counter for runs of the named fault; n is how many go test makes. A run that is not
-// a number or a duration fails the test.
+// Start returns a counter for runs of the named fault; n is how many go test makes. A run that is
+// not a number or a duration fails the test.
 func Start(t testing.TB, fault string, n int64) *Counter {
 	t.Helper()
 	c := &Counter{t: t, p: Progress{Fault: fault, Of: n}, base: 1}
@@ -89,19 +90,31 @@ func Start(t testing.TB, fault string, n int64) *Counter {
 func (c *Counter) Next() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	if c.p.Runs >= c.p.Of || (!c.until.IsZero() && c.p.Runs > 0 && now.After(c.until)) {
+	if !c.leftLocked() {
 		return false
 	}
+	c.seeds = true
 	c.p.Runs++
 	if c.p.Violations == 0 {
-		c.p.Seed = c.base + uint64(c.p.Runs) - 1
+		c.p.Seed = c.Seed()
 	}
+	return true
+}
+
+// Left reports whether there are runs left. It is for tests that count with Add.
+func (c *Counter) Left() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leftLocked()
+}
+
+func (c *Counter) leftLocked() bool {
+	now := time.Now()
 	if now.After(c.next) {
 		c.next = now.Add(time.Second / 2)
 		c.write()
 	}
-	return true
+	return c.p.Runs < c.p.Of && (c.until.IsZero() || c.p.Runs == 0 || now.Before(c.until))
 }
 
 // Add counts n runs at once, for tests that walk states rather than seeds.
@@ -126,16 +139,19 @@ func (c *Counter) Violation(format string, args ...any) {
 	c.t.Helper()
 	text := fmt.Sprintf(format, args...)
 	c.mu.Lock()
-	seed := c.Seed()
 	if c.p.Violations++; c.p.Violations == 1 {
-		c.p.Seed, c.p.First = seed, text
+		c.p.Seed, c.p.First = c.Seed(), text
 	}
 	c.write()
+	if c.seeds {
+		text = fmt.Sprintf("MMJOURNAL_SEED=%d: %s", c.Seed(), text)
+	}
 	c.mu.Unlock()
-	c.t.Errorf("MMJOURNAL_SEED=%d: %s: %s", seed, c.p.Fault, text)
+	c.t.Errorf("%s: %s", c.p.Fault, text)
 }
 
-// Note sets what else the table is to say of the runs: figures that show that they could have failed.
+// Note sets what else the table is to say of the runs: figures that show that they could have
+// failed.
 func (c *Counter) Note(format string, args ...any) {
 	c.mu.Lock()
 	c.p.Note = fmt.Sprintf(format, args...)
