@@ -130,20 +130,13 @@ func TestDamageMatrix(t *testing.T) {
 	}
 }
 
-// readable says whether what ReadDamaged shows is held against what was there. It is not where it
-// is known to show records that are not the journal's: of a segment that belongs to a life that a
-// power cut has undone, and those that TruncateFront has dropped.
-func readable(st *matrixState, b blow) bool {
-	return st.name != "front truncated" && b.class != "segment of a dead life"
-}
-
 // try makes one damage and judges the outcome.
 func (m *matrix) try(st *matrixState, b blow, number int64) error {
 	files := st.damagedBy(b)
 	if files == nil {
 		return nil
 	}
-	x := trial{st: st, files: files, lives: number%4 == 0, part: readable(st, b)}
+	x := trial{st: st, files: files, lives: number%4 == 0}
 	o, err := m.judge(&x)
 	m.add(st.name, b.class, o, x.lost)
 	return err
