@@ -38,7 +38,7 @@ func TestRandomDamage(t *testing.T) {
 		if diffFiles(st.files, files) == "" {
 			continue
 		}
-		x := trial{st: st, files: files, lives: r.IntN(4) == 0, part: true}
+		x := trial{st: st, files: files, lives: r.IntN(4) == 0}
 		o, err := m.judge(&x)
 		m.add(st.name, "random", o, x.lost)
 		if err != nil {

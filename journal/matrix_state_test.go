@@ -69,7 +69,7 @@ func newMatrixStates(t *testing.T) (all []*matrixState) {
 		}
 		st.name, st.other = s.name, other.files
 		if n := len(st.segments()); n != matrixFiles {
-			t.Errorf("%s: %d segments: %v", s.name, n, slices.Sorted(maps.Keys(st.files)))
+			t.Fatalf("%s: %d segments: %v", s.name, n, slices.Sorted(maps.Keys(st.files)))
 		}
 		all = append(all, st)
 	}
@@ -188,6 +188,11 @@ func (st *matrixState) describe() error {
 			if f.isRecord() && f.off < ends[s.ordinal] {
 				st.at[journal.Seq(f.seq)] = rawPosition{s.ordinal, uint64(f.off + f.size)}
 			}
+		}
+	}
+	for seq := st.want.first; seq < st.want.next(); seq++ {
+		if _, ok := st.at[seq]; !ok {
+			return fmt.Errorf("seq %d of %v is not where FORMAT.md says", seq, st.want)
 		}
 	}
 	return j.Close()

@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -22,8 +21,8 @@ const (
 	harmless
 	// tornGroup: acknowledged records are missing that no claim is left for, reported as torn.
 	tornGroup
-	// unseen: acknowledged records are missing that no claim is left for, and what is left is what
-	// it was at an earlier moment: nobody could tell.
+	// unseen: acknowledged records are missing that no claim is left for, and nothing is left behind
+	// the end: nobody could tell it from an earlier moment.
 	unseen
 	// silent: everything else. A violation.
 	silent
@@ -48,7 +47,6 @@ type trial struct {
 	st    *matrixState
 	files map[string][]byte
 	lives bool // go on from what is left, and look again
-	part  bool // read what precedes the damage
 	ops   int
 	lost  int // acknowledged records that no claim is left for
 }
@@ -184,9 +182,6 @@ func (x *trial) refusal(f finding, r *recovery.Report) (outcome, error) {
 
 // readDamaged reads what precedes the damage.
 func (x *trial) readDamaged() error {
-	if !x.part {
-		return nil
-	}
 	fsys := newCopyFS(x.files)
 	o := matrixOptions(true)
 	o.ReadDamaged = true
@@ -200,12 +195,8 @@ func (x *trial) readDamaged() error {
 		return errors.New("ReadDamaged: reading ends without an error")
 	}
 	x.ops += fsys.ops
-	for i, p := range got.recs { // where the damage is in two segments, there may be a later first
-		seq := got.first + journal.Seq(i)
-		if want, ok := x.st.held.get(seq); !ok || !bytes.Equal(p, want) {
-			return fmt.Errorf("ReadDamaged: I2: seq %d, of %v, is not what it was\n%v",
-				seq, got, j.Report())
-		}
+	if err := x.begins(got); err != nil {
+		return fmt.Errorf("ReadDamaged: %w\n%v", err, j.Report())
 	}
 	return nil
 }
