@@ -51,7 +51,7 @@ func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
 		if err != nil {
 			return wrap(y.count(0, 0, err), "before the disk fails")
 		}
-		p := cutPoint(log, 0, len(log), r)
+		p := cutPoint(log, r)
 		if m, err = m.replay(log[:p]); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
 	for i := range 4 {
 		p := len(log) // at once: nothing is flushed any more
 		if i == 3 {
-			p = cutPoint(log, 0, len(log), r)
+			p = cutPoint(log, r)
 		}
 		cut, err := cutAndCheck(rig, disk, m, log, p, r)
 		if err = y.count(cut.pending, cut.records, err); err != nil {

@@ -160,7 +160,7 @@ func powerCut(t *testing.T, rig *Rig, n int64) {
 			recorded = which
 		}
 		r := newRand(c.Seed(), 1)
-		p := cutPoint(log, 0, len(log), r)
+		p := cutPoint(log, r)
 		cut, err := cutAndCheck(rig, rig.empty, newModel(), log, p, r)
 		if err = y.count(cut.pending, cut.records, err); err != nil {
 			c.Violation("cut before entry %d of %d: %v", p, len(log), err)
@@ -231,7 +231,7 @@ func chainOfLives(rig *Rig, seed uint64, y *tally) error {
 		if early {
 			y.recovery++
 		} else {
-			p = cutPoint(log, 0, len(log), r)
+			p = cutPoint(log, r)
 		}
 		cut, err := cutAndCheck(rig, disk, m, log, p, r)
 		violation := y.count(cut.pending, cut.records, err)
