@@ -12,7 +12,7 @@ import (
 // TestDiskErrors lets the disk fail, once or for good, ends the writer, opens the journal from the
 // same mounted file system, whose cache may show what is not on the disk, and cuts the power.
 func TestDiskErrors(t *testing.T) {
-	eachKind(t, 30, 6, 6, failingDisk)
+	eachKind(t, 20, 5, 5, failingDisk)
 }
 
 func failingDisk(t *testing.T, rig *Rig, n int64) {

@@ -196,7 +196,7 @@ type cut struct {
 // TestCutsInARow lets several lives follow each other on one disk; each ends with a power cut, many
 // of them before recovery has finished.
 func TestCutsInARow(t *testing.T) {
-	eachKind(t, 30, 5, 5, cutsInARow)
+	eachKind(t, 22, 4, 4, cutsInARow)
 }
 
 func cutsInARow(t *testing.T, rig *Rig, n int64) {
