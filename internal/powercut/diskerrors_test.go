@@ -12,7 +12,7 @@ import (
 // TestDiskErrors lets the disk fail, once or for good, ends the writer, opens the journal from the
 // same mounted file system, whose cache may show what is not on the disk, and cuts the power.
 func TestDiskErrors(t *testing.T) {
-	eachKind(t, 30, 6, 6, failingDisk)
+	eachKind(t, 20, 5, 5, failingDisk)
 }
 
 func failingDisk(t *testing.T, rig *Rig, n int64) {
@@ -51,7 +51,7 @@ func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
 		if err != nil {
 			return wrap(y.count(0, 0, err), "before the disk fails")
 		}
-		p := cutPoint(log, 0, len(log), r)
+		p := cutPoint(log, r)
 		if m, err = m.replay(log[:p]); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
 	for i := range 4 {
 		p := len(log) // at once: nothing is flushed any more
 		if i == 3 {
-			p = cutPoint(log, 0, len(log), r)
+			p = cutPoint(log, r)
 		}
 		cut, err := cutAndCheck(rig, disk, m, log, p, r)
 		if err = y.count(cut.pending, cut.records, err); err != nil {

@@ -160,7 +160,7 @@ func powerCut(t *testing.T, rig *Rig, n int64) {
 			recorded = which
 		}
 		r := newRand(c.Seed(), 1)
-		p := cutPoint(log, 0, len(log), r)
+		p := cutPoint(log, r)
 		cut, err := cutAndCheck(rig, rig.empty, newModel(), log, p, r)
 		if err = y.count(cut.pending, cut.records, err); err != nil {
 			c.Violation("cut before entry %d of %d: %v", p, len(log), err)
@@ -196,7 +196,7 @@ type cut struct {
 // TestCutsInARow lets several lives follow each other on one disk; each ends with a power cut, many
 // of them before recovery has finished.
 func TestCutsInARow(t *testing.T) {
-	eachKind(t, 30, 5, 5, cutsInARow)
+	eachKind(t, 22, 4, 4, cutsInARow)
 }
 
 func cutsInARow(t *testing.T, rig *Rig, n int64) {
@@ -231,7 +231,7 @@ func chainOfLives(rig *Rig, seed uint64, y *tally) error {
 		if early {
 			y.recovery++
 		} else {
-			p = cutPoint(log, 0, len(log), r)
+			p = cutPoint(log, r)
 		}
 		cut, err := cutAndCheck(rig, disk, m, log, p, r)
 		violation := y.count(cut.pending, cut.records, err)

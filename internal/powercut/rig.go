@@ -167,30 +167,45 @@ type mountError struct{ err error }
 func (e *mountError) Error() string { return "the file system: " + e.err.Error() }
 func (e *mountError) Unwrap() error { return e.err }
 
-// cutPoint draws a place in the log, from entry lo to hi, mostly one with writes that no flush has
-// covered: the more there are, the likelier by far.
-func cutPoint(log []Entry, lo, hi int, r *rand.Rand) int {
-	var unsynced []int // a place is in it as often as there are writes
-	pending := 0
-	for p := 0; p <= hi; p++ {
-		if p >= lo {
-			for range min(pending*pending, 64) {
-				unsynced = append(unsynced, p)
-			}
-		}
-		if p < len(log) {
-			switch log[p].Kind {
-			case WriteEntry:
-				pending++
-			case FlushEntry:
-				pending = 0
-			}
-		}
-	}
-	if len(unsynced) > 0 && r.IntN(5) > 0 {
+// cutPoint draws a place in the log: anywhere, or, mostly, one with writes that no flush has
+// covered, or one within a truncation, a reset, or an Open.
+func cutPoint(log []Entry, r *rand.Rand) int {
+	unsynced, structural := cutPoints(log)
+	switch n := r.IntN(8); {
+	case n < 4 && len(unsynced) > 0:
 		return unsynced[r.IntN(len(unsynced))]
+	case n < 7 && len(structural) > 0:
+		return structural[r.IntN(len(structural))]
 	}
-	return lo + r.IntN(hi-lo+1)
+	return r.IntN(len(log) + 1)
+}
+
+// cutPoints returns the places with unsynced writes, as often as there are writes, squared, and
+// those within structural operations.
+func cutPoints(log []Entry) (unsynced, structural []int) {
+	pending, within := 0, false
+	for i, e := range log {
+		switch e.Kind {
+		case WriteEntry:
+			pending++
+		case FlushEntry:
+			pending = 0
+		case MarkEntry:
+			switch e.Mark.Kind {
+			case Opening, Front, Back, Reset:
+				within = true
+			case Opened, Fronted, Backed, WasReset, Failed, Refused:
+				within = false
+			}
+		}
+		for range min(pending*pending, 64) {
+			unsynced = append(unsynced, i+1)
+		}
+		if within {
+			structural = append(structural, i+1)
+		}
+	}
+	return unsynced, structural
 }
 
 // cutInRecovery draws a place behind the k-th disk write between mounting and the return of Open.

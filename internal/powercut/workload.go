@@ -190,6 +190,9 @@ func (w *worker) structural() error {
 		})
 	case 3, 4, 5, 6:
 		seq := last - min(uint64(w.r.IntN(40)), last+1-first)
+		if w.r.IntN(3) == 0 { // several segments
+			seq = last - uint64(w.r.Int64N(int64(last-first+2)))
+		}
 		return w.change(Back, Backed, seq, func() error {
 			return w.j.TruncateBack(journal.Seq(seq))
 		})
