@@ -261,7 +261,7 @@ func (s *search) vouched(
 	if err != nil {
 		return link, nil, err
 	}
-	if !ok || link.Base > l.Base {
+	if !ok || !l.Plausible(&link) {
 		return link, at(segment.FirstFrame, 0, fmt.Errorf("link: %w", segment.ErrChecksum)), nil
 	}
 	seal, err := p.seg.ReadSeal(l.PredEnd)
@@ -426,7 +426,7 @@ func (s *search) readableFrom(f *file, end segment.Offset) []*file {
 			return s.readable(brk.pos)
 		}
 		link, ok, err := p.seg.ReadLink()
-		if !ok || err != nil || link.Base > l.Base {
+		if !ok || err != nil || !l.Plausible(&link) {
 			return s.readable(segment.Position{Ordinal: p.ordinal})
 		}
 		p.scan, p.index = nil, nil

@@ -66,11 +66,6 @@ func load64(b []byte, off Offset) uint64 {
 	return littleEndian(atomic.LoadUint64((*uint64)(unsafe.Pointer(&b[off : off+8][0]))))
 }
 
-// store64 stores 8 little-endian bytes at off, a multiple of 8, atomically.
-func store64(b []byte, off Offset, v uint64) {
-	atomic.StoreUint64((*uint64)(unsafe.Pointer(&b[off : off+8][0])), littleEndian(v))
-}
-
 // dirty marks the pages of the bytes from:to as modified without changing them. A plain b[i] = b[i]
 // would not do: the compiler drops it.
 func (m *Mapping) dirty(from, to Offset) {

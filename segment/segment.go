@@ -20,11 +20,9 @@ type Segment struct {
 	// first record, or when the segment is found at open. It does not change afterwards.
 	Link Link
 
-	// end and next are how far frames are published: the offset behind the last one and the seq
-	// that follows. The writer stores end, then next; a reader that sees a record's seq below next
-	// finds its frame below end.
-	end  atomic.Int64
-	next atomic.Uint64
+	// state is how far frames are published: the offset behind the last one / 8, shifted left by
+	// 32, and how many records there are. The writer stores it; anyone reads it.
+	state atomic.Uint64
 
 	index     index
 	loadIndex sync.Once // for segments found at open
@@ -71,7 +69,7 @@ func newSegment(f File, path string, id Identity, mode OpenMode) (*Segment, erro
 	s := &Segment{Identity: id, path: path, m: m}
 	s.mu.file = f
 	s.refs.Store(1)
-	s.end.Store(int64(FirstFrame))
+	s.publish(FirstFrame, 0)
 	return s, nil
 }
 
@@ -110,10 +108,10 @@ func readIdentity(f File, path string) (Identity, error) {
 func (s *Segment) Path() string { return s.path }
 
 // End returns where the published frames end.
-func (s *Segment) End() Offset { return Offset(s.end.Load()) }
+func (s *Segment) End() Offset { return Offset(s.state.Load() >> 32 << 3) }
 
 // Next returns the seq that follows the last published record.
-func (s *Segment) Next() Seq { return Seq(s.next.Load()) }
+func (s *Segment) Next() Seq { return s.Link.Base + Seq(uint32(s.state.Load())) }
 
 // Adopt makes the segment show what a scan has found: its link, its index, and the records up to
 // the scan's end. Only for segments that no writer has; before anyone reads it.
@@ -124,15 +122,15 @@ func (s *Segment) Adopt(sc *Scan) {
 }
 
 // AdoptUnread makes the segment show the records up to end without having read them: a successor's
-// link and a claim vouch for them. Reads verify each record as they meet it.
+// link, which must be plausible, and a claim vouch for them. Reads verify each record as they meet
+// it.
 func (s *Segment) AdoptUnread(link Link, end Offset, next Seq, seal *Seal) {
 	s.Link, s.sealed = link, seal
 	s.publish(end, next)
 }
 
 func (s *Segment) publish(end Offset, next Seq) {
-	s.end.Store(int64(end))
-	s.next.Store(uint64(next))
+	s.state.Store(uint64(end)>>3<<32 | uint64(uint32(next-s.Link.Base)))
 }
 
 // ReadLink returns the segment's link, or false if its first frame is not a valid one.

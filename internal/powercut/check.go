@@ -16,7 +16,6 @@ type Model struct {
 	cuts    map[uint64]bool // seqs behind which a batch may break off, because it was truncated
 	changes []Mark          // structural operations that have begun and not returned
 	opens   int             // how often Open has returned
-	wrong   error           // what the workload itself has found
 }
 
 func newModel() *Model {

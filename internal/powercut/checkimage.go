@@ -22,7 +22,7 @@ import (
 func (r *Rig) checkImage(img *Image, m *Model, rnd *rand.Rand) (records int, err error) {
 	r.runs++
 	dir := filepath.Join(r.dir, fmt.Sprint("image", r.runs))
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if err := os.MkdirAll(filepath.Join(dir, "fs"), 0o700); err != nil {
 		return 0, err
 	}

@@ -91,7 +91,7 @@ func (d *diskProcess) image() string { return d.config.Mount + "/" + diskName }
 
 // stop ends the disk; file systems on it must be unmounted.
 func (d *diskProcess) stop() error {
-	d.conn.Close()
+	_ = d.conn.Close()
 	_ = unix.Unmount(d.config.Mount, 0)
 	d.stdin.Close()
 	done := make(chan error, 1)

@@ -142,7 +142,7 @@ func (d *disk) listen(l net.Listener) {
 			return
 		}
 		go func() {
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			b := make([]byte, maxPacket)
 			for {
 				n, err := c.Read(b)
@@ -178,7 +178,7 @@ func diskMain(arg string) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	server, err := fs.Mount(d.config.Mount, &root{disk: d}, mountOptions())
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (k *Kind) missing() string {
 // makeFS returns the image of an empty file system.
 func (k *Kind) makeFS(dir string) (*Image, error) {
 	path := filepath.Join(dir, k.Name+".base")
-	defer os.Remove(path)
+	defer func() { _ = os.Remove(path) }()
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		return nil, err
 	}
