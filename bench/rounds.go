@@ -163,7 +163,7 @@ func (r *results) least(keys []key) (least []float64) {
 			if least == nil {
 				least = slices.Repeat([]float64{math.NaN()}, r.rounds)
 			}
-			if !(least[i] <= v) {
+			if math.IsNaN(least[i]) || v < least[i] {
 				least[i] = v
 			}
 		}

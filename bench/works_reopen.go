@@ -29,7 +29,8 @@ func reopenCells(cfg *config) (cells []*cell) {
 // reopen returns a contender: ns is with the files in the page cache, cold without.
 func reopen(cfg *config, impl *Impl, size int64) contender {
 	base := task{
-		Impl: impl.Name, Size: reopenRecord, N: uint64(size / reopenRecord),
+		Impl: impl.Name, Size: reopenRecord,
+		N:       uint64((size - cfg.segment/2) / reopenRecord), // the last segment is half full
 		Options: OpenOptions{Segment: cfg.segment, Durable: true},
 	}
 	return contender{
