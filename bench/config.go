@@ -53,6 +53,7 @@ func short() config {
 	c.appendTime, c.durableTime = 15*time.Millisecond, 100*time.Millisecond
 	c.latency, c.sustained = 512*mib, 256*mib
 	c.read, c.readMost = 16*mib, 100_000
+	c.goroutines = []int{1, 2, 64}
 	c.reopen, c.space = []int64{256 * mib}, 96*mib
 	return c
 }

@@ -39,7 +39,7 @@ var goals = []goal{
 		plain("latency", "p99.99", all)},
 	{"durable append, 1 goroutine: of the disk limit", false, 1.05, times,
 		against("durable", "ns", "disk limit", one)},
-	{"durable append of 128 B: writes and flushes of the device", false, 2.1, formatCount,
+	{"durable append of 128 B: I/Os of the device", false, 2.1, formatCount,
 		plain("durable", "ios", is("128x1"))},
 	{"durable append of 128 B: bytes written to the device", false, 4.5 * 1024, formatBytes,
 		plain("durable", "bytes", is("128x1"))},

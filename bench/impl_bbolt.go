@@ -31,8 +31,8 @@ type bboltLog struct {
 
 func openBbolt(dir string, o OpenOptions) (Log, error) {
 	db, err := bbolt.Open(filepath.Join(dir, "raft.db"), 0o600,
-		&bbolt.Options{NoSync: !o.Durable, NoFreelistSync: true,
-			FreelistType: bbolt.FreelistMapType})
+		&bbolt.Options{NoSync: !o.Durable, NoGrowSync: !o.Durable,
+			NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return nil, err
 	}

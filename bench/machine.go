@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// counters are what a block device has done since the machine started.
+// counters are what a block device has done since the machine started. A flush counts as a write
+// too.
 type counters struct{ writes, bytes, flushes uint64 }
 
 // deviceCounters reads /sys/dev/block/*/stat of the device that holds dir. Other programs' writes

@@ -153,9 +153,8 @@ func durable(cfg *config, impl *Impl, w load) contender {
 		}
 		after, err := deviceCounters(dir)
 		n := m["ops"]
-		m["writes"] = float64(after.writes-before.writes) / n
+		m["ios"] = float64(after.writes-before.writes) / n
 		m["flushes"] = float64(after.flushes-before.flushes) / n
-		m["ios"] = m["writes"] + m["flushes"]
 		m["bytes"] = float64(after.bytes-before.bytes) / n
 		return m, err
 	}}
