@@ -89,7 +89,7 @@ func (c *config) wants(work, cell, impl string) bool {
 func (c *config) needs() int64 {
 	most := max(c.latency, c.sustained, 12*c.read, c.space)
 	for _, n := range c.reopen {
-		most = max(most, n+n/2) // bbolt's file grows by doubling
+		most = max(most, n*int64(len(withCaps(canReopen))+1)) // all at once; bbolt takes more
 	}
 	return most + most/4 + 8*c.segment + gib/4
 }
