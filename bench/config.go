@@ -17,7 +17,8 @@ type config struct {
 	durableTime time.Duration // of a run of durable appends
 	latency     int64         // bytes that the latency work appends
 	rate        int64         // bytes per second, of payload
-	sustained   int64         // bytes
+	sustained   int64         // bytes, and
+	flatOut     time.Duration // the time that they may take
 	read        int64         // bytes of payload that the read works read
 	readMost    int           // records
 	reopen      []int64       // bytes
@@ -38,7 +39,7 @@ func standard() config {
 	return config{
 		mode: "standard", rounds: 5, segment: 64 * mib,
 		appendTime: 50 * time.Millisecond, durableTime: 300 * time.Millisecond,
-		latency: 2 * gib, rate: 200e6, sustained: gib, read: 48 * mib, readMost: 500_000,
+		latency: 2 * gib, rate: 200e6, sustained: gib, flatOut: 3 * time.Second, read: 48 * mib, readMost: 500_000,
 		reopen: []int64{gib}, space: 160 * mib,
 		sizes:      []int{16, 128, 1024, 16384},
 		goroutines: []int{1, 2, 4, 16, 64},
@@ -51,7 +52,7 @@ func short() config {
 	c := standard()
 	c.mode, c.rounds = "short", 3
 	c.appendTime, c.durableTime = 15*time.Millisecond, 100*time.Millisecond
-	c.latency, c.sustained = 512*mib, 256*mib
+	c.latency, c.sustained, c.flatOut = 256*mib, 256*mib, time.Second
 	c.read, c.readMost = 16*mib, 100_000
 	c.goroutines = []int{1, 2, 64}
 	c.reopen, c.space = []int64{256 * mib}, 96*mib
@@ -63,7 +64,7 @@ func full() config {
 	c := standard()
 	c.mode, c.rounds = "full", 7
 	c.appendTime, c.durableTime = 200*time.Millisecond, time.Second
-	c.latency, c.sustained = 10*gib, 4*gib
+	c.latency, c.sustained, c.flatOut = 10*gib, 4*gib, 20*time.Second
 	c.read, c.readMost = 256*mib, 2_000_000
 	c.reopen, c.space = []int64{gib, 4 * gib}, 512*mib
 	return c

@@ -86,7 +86,7 @@ func sustainedCells(cfg *config) (cells []*cell) {
 					defer l.Close()
 					return drive(l, load{
 						goroutines: 1, size: size, most: cfg.sustained / int64(size),
-						budget: 3 * time.Second, chunk: 16,
+						budget: cfg.flatOut, chunk: 16,
 					})
 				},
 			})
