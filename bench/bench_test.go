@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	childMain()
+	m.Run()
+}
+
+// TestRecordsReadBack: what goes into every implementation comes out of it, in order, through Scan
+// and Read, whether appended one by one or in batches, durable or not.
+func TestRecordsReadBack(t *testing.T) {
+	for _, impl := range withCaps(canScan) {
+		for _, durable := range []bool{false, true} {
+			if durable && !impl.can(canDurable) {
+				continue
+			}
+			for _, size := range []int{16, 1000, 16384} {
+				t.Run(fmt.Sprintf("%s/durable=%v/%d", impl.Name, durable, size), func(t *testing.T) {
+					checkReadBack(t, impl, OpenOptions{Segment: mib, Durable: durable}, size)
+				})
+			}
+		}
+	}
+}
+
+func checkReadBack(t *testing.T, impl *Impl, o OpenOptions, size int) {
+	const n = 150 // more than one segment of the largest
+	f, err := fill(impl, filepath.Join(t.TempDir(), "log"), o, n, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.log.Close()
+	next := uint64(1)
+	err = f.log.Scan(func(seq uint64, p []byte) error {
+		if seq != next || !bytes.Equal(p, payload(seq, size)) {
+			return fmt.Errorf("record %d is not what was appended as %d", seq, next)
+		}
+		next++
+		return nil
+	})
+	if err != nil || next != n+1 {
+		t.Errorf("Scan: %d records, %v", next-1, err)
+	}
+	if !impl.can(canRead) {
+		return
+	}
+	var buf []byte
+	for _, seq := range []uint64{1, n / 2, n} {
+		if buf, err = f.log.Read(seq, buf); err != nil || !bytes.Equal(buf, payload(seq, size)) {
+			t.Errorf("Read %d: %v", seq, err)
+		}
+	}
+}
+
+// TestGroup: appends of many goroutines through the group commit are all there.
+func TestGroup(t *testing.T) {
+	l, err := tidwallImpl.start(t.TempDir(), OpenOptions{Segment: mib, Durable: true}, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	m, err := drive(l, load{goroutines: 8, size: 16, most: 400, chunk: 1})
+	if err != nil || m["ops"] != 400 {
+		t.Fatalf("%v appends, %v", m["ops"], err)
+	}
+	n := 0
+	if err := l.Scan(func(uint64, []byte) error { n++; return nil }); err != nil || n != 400 {
+		t.Errorf("%d records, %v", n, err)
+	}
+}
+
+// TestSmoke runs everything once, with hardly any data, and looks at the report.
+func TestSmoke(t *testing.T) {
+	dir := t.TempDir()
+	var out, progress strings.Builder
+	args := []string{"-smoke", "-dir", dir, "-svg", filepath.Join(dir, "svg")}
+	if err := run(args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	for _, impl := range impls {
+		if !strings.Contains(out.String(), "\n| "+impl.Name+" |") {
+			t.Errorf("no row for %s", impl.Name)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "mmjournal-bench-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if t.Failed() {
+		t.Log(out.String())
+	}
+}
+
+// TestVerify counts sync calls of ours and of the disk limit.
+func TestVerify(t *testing.T) {
+	if exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "true").Run() != nil {
+		t.Skip("strace does not work here")
+	}
+	cfg := smoke()
+	cfg.dir = t.TempDir()
+	for _, impl := range []*Impl{oursImpl, diskLimitImpl} {
+		calls, m, err := strace(&cfg, impl, "durable")
+		if err != nil || calls["fdatasync"] != int(m["ops"]) {
+			t.Errorf("%s: %v for %v appends, %v", impl.Name, calls, m["ops"], err)
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	h := new(histogram)
+	for v := range uint64(100_000) {
+		h.add(v)
+	}
+	for _, q := range []float64{.001, .5, .99, .9999} {
+		if got, want := h.quantile(q), q*100_000; math.Abs(got-want) > want/32+1 {
+			t.Errorf("quantile %v: %v", q, got)
+		}
+	}
+	for _, v := range []uint64{0, 63, 64, 65, 1 << 20, 1<<40 + 12345} {
+		if i := bucket(v); lowest(i) > v || lowest(i+1) <= v {
+			t.Errorf("%d is in a bucket from %d to %d", v, lowest(i), lowest(i+1))
+		}
+	}
+}
+
+func TestCountCalls(t *testing.T) {
+	got, err := countCalls(strings.NewReader(`1 fsync(3) = 0
+1 newfstatat(AT_FDCWD, "` + markBegin + `", 0x1, 0) = -1 ENOENT
+2 fdatasync(3 <unfinished ...>
+1 msync(0x1, 4096, MS_SYNC) = 0
+2 <... fdatasync resumed>) = 0
+1 newfstatat(AT_FDCWD, "` + markEnd + `", 0x1, 0) = -1 ENOENT
+1 fdatasync(3) = 0
+`))
+	if err != nil || len(got) != 2 || got["fdatasync"] != 1 || got["msync"] != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestRatios: a ratio is the median over the rounds of ratios, not a ratio of medians.
+func TestRatios(t *testing.T) {
+	a, b := key{"w", "c", "a", "ns"}, key{"w", "c", "b", "ns"}
+	r := &results{rounds: 3, values: map[key][]float64{
+		a: {10, 200, 30}, b: {5, 50, math.NaN()},
+	}}
+	if got := r.ratio(a, b); got != 3 {
+		t.Errorf("ratio %v", got)
+	}
+	if got := r.least([]key{a, b}); got[0] != 5 || got[1] != 50 || got[2] != 30 {
+		t.Errorf("least %v", got)
+	}
+}

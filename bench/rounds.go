@@ -1,0 +1,184 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// metrics are what one run of one contender measured. ns is nanoseconds per operation.
+type metrics map[string]float64
+
+// contender is an implementation in a cell. run does everything, in an empty directory of its own;
+// if setup is not nil it fills that directory once for all rounds, and run finds what it left.
+type contender struct {
+	name  string
+	setup func(dir string) (*filled, error)
+	run   func(dir string, f *filled) (metrics, error)
+}
+
+// cell is one column of a table: all contenders do the same.
+type cell struct {
+	work, id, title string
+	contenders      []contender
+}
+
+// key names a row of measurements: one value for each round.
+type key struct{ work, cell, impl, metric string }
+
+// results are all measurements. A round that failed or was not run is NaN.
+type results struct {
+	cells  []*cell // in order
+	values map[key][]float64
+	errors map[key]error
+	rounds int
+}
+
+// runner runs cells.
+type runner struct {
+	cfg      config
+	results  *results
+	progress io.Writer
+
+	steps, done int
+	begun       time.Time
+}
+
+func newRunner(cfg config, cells []*cell, progress io.Writer) *runner {
+	r := &runner{cfg: cfg, progress: progress, begun: time.Now()}
+	r.results = &results{
+		values: map[key][]float64{}, errors: map[key]error{}, rounds: cfg.rounds,
+	}
+	for _, c := range cells {
+		c.contenders = slices.DeleteFunc(c.contenders, func(k contender) bool {
+			return !cfg.wants(c.work, c.id, k.name)
+		})
+		if len(c.contenders) > 0 {
+			r.results.cells = append(r.results.cells, c)
+			r.steps += len(c.contenders) * cfg.rounds
+		}
+	}
+	return r
+}
+
+// run runs every cell: in each round every contender once, each round beginning with another one.
+func (r *runner) run() {
+	for _, c := range r.results.cells {
+		r.cell(c)
+	}
+	fmt.Fprintf(r.progress, "\r%-100s\n", fmt.Sprintf("done in %v",
+		time.Since(r.begun).Round(time.Second)))
+}
+
+func (r *runner) cell(c *cell) {
+	dir, err := os.MkdirTemp(r.cfg.dir, "cell-")
+	if err != nil {
+		r.fail(c, contender{}, err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	setups := make([]*filled, len(c.contenders))
+	for round := range r.cfg.rounds {
+		for i := range c.contenders {
+			i = (i + round) % len(c.contenders)
+			k := c.contenders[i]
+			r.show(c, k)
+			r.done++
+			if r.results.errors[key{c.work, c.id, k.name, ""}] != nil {
+				continue
+			}
+			sub := filepath.Join(dir, fmt.Sprint(i))
+			if k.setup != nil && setups[i] == nil {
+				if setups[i], err = k.setup(sub); err != nil {
+					r.fail(c, k, err)
+					continue
+				}
+			}
+			m, err := k.run(sub, setups[i])
+			if err != nil {
+				r.fail(c, k, err)
+			}
+			r.add(c, k, round, m)
+			if k.setup == nil {
+				os.RemoveAll(sub)
+			}
+		}
+	}
+	for _, f := range setups {
+		if f != nil && f.log != nil {
+			f.log.Close()
+		}
+	}
+}
+
+func (r *runner) fail(c *cell, k contender, err error) {
+	r.results.errors[key{c.work, c.id, k.name, ""}] = err
+	fmt.Fprintf(r.progress, "\r%-100s\n", fmt.Sprintf("%s/%s/%s: %v", c.work, c.id, k.name, err))
+}
+
+func (r *runner) add(c *cell, k contender, round int, m metrics) {
+	for name, v := range m {
+		at := key{c.work, c.id, k.name, name}
+		if r.results.values[at] == nil {
+			r.results.values[at] = slices.Repeat([]float64{math.NaN()}, r.cfg.rounds)
+		}
+		r.results.values[at][round] = v
+	}
+}
+
+func (r *runner) show(c *cell, k contender) {
+	eta := "?"
+	if r.done > 0 {
+		left := time.Since(r.begun) * time.Duration(r.steps-r.done) / time.Duration(r.done)
+		eta = left.Round(time.Second).String()
+	}
+	fmt.Fprintf(r.progress, "\r%-100s", fmt.Sprintf("%d/%d, about %s left: %s/%s %s",
+		r.done+1, r.steps, eta, c.work, c.id, k.name))
+}
+
+// median returns the median over the rounds, NaN if there is no value.
+func (r *results) median(k key) float64 { return median(r.values[k]) }
+
+// ratio returns the median over the rounds of one row divided by another, each in the same round.
+func (r *results) ratio(num, den key) float64 {
+	a, b := r.values[num], r.values[den]
+	if a == nil || b == nil {
+		return math.NaN()
+	}
+	ratios := make([]float64, len(a))
+	for i := range a {
+		ratios[i] = a[i] / b[i]
+	}
+	return median(ratios)
+}
+
+// least returns, for each round, the least value of several rows.
+func (r *results) least(keys []key) (least []float64) {
+	for _, k := range keys {
+		for i, v := range r.values[k] {
+			if least == nil {
+				least = slices.Repeat([]float64{math.NaN()}, r.rounds)
+			}
+			if math.IsNaN(least[i]) || v < least[i] {
+				least[i] = v
+			}
+		}
+	}
+	return least
+}
+
+func median(v []float64) float64 {
+	v = slices.DeleteFunc(slices.Clone(v), math.IsNaN)
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(v)
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+const reopenRecord = 16 << 10
+
+// reopenCells open what a process left that was killed after it had appended durably.
+func reopenCells(cfg *config) (cells []*cell) {
+	for _, size := range cfg.reopen {
+		c := &cell{work: "reopen", id: fmt.Sprint(size / mib), title: sizeTitle(int(size))}
+		for _, impl := range withCaps(canReopen) {
+			if impl == etcdImpl && size > gib {
+				continue // reads everything into memory
+			}
+			c.contenders = append(c.contenders, reopen(cfg, impl, size))
+		}
+		cells = append(cells, c)
+	}
+	return cells
+}
+
+// reopen returns a contender: ns is with the files in the page cache, cold without.
+func reopen(cfg *config, impl *Impl, size int64) contender {
+	base := task{
+		Impl: impl.Name, Size: reopenRecord,
+		N:       uint64((size - cfg.segment/2) / reopenRecord), // the last segment is half full
+		Options: OpenOptions{Segment: cfg.segment, Durable: true},
+	}
+	return contender{
+		name: impl.Name,
+		setup: func(dir string) (*filled, error) {
+			t := base
+			t.Kind, t.Dir = "fill", dir
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return nil, err
+			}
+			m, err := t.startAndKill()
+			return &filled{n: uint64(m["records"])}, err
+		},
+		run: func(dir string, f *filled) (metrics, error) {
+			t := base
+			t.Kind, t.Dir = "recover", dir
+			warm, err := recoverAll(&t, f.n)
+			if err != nil {
+				return nil, err
+			}
+			if err := dropCaches(dir); err != nil {
+				return nil, err
+			}
+			cold, err := recoverAll(&t, f.n)
+			return metrics{"ns": warm, "cold": cold}, err
+		},
+	}
+}
+
+// recoverAll returns how long it takes to open the log; all records must be there.
+func recoverAll(t *task, want uint64) (ns float64, err error) {
+	m, err := t.start()
+	if n := m["records"]; err == nil && n >= 0 && n != float64(want) {
+		err = fmt.Errorf("%.0f records instead of %d after kill -9", n, want)
+	}
+	return m["ns"], err
+}
+
+// dropCaches drops the pages of all files below dir from the page cache.
+func dropCaches(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	})
+}
