@@ -99,6 +99,10 @@ func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
 			}
 			continue
 		}
+		if ctx.Done() == nil {
+			<-wait
+			continue
+		}
 		select {
 		case <-wait:
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ package segment
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"os"
 	"unsafe"
 
@@ -26,18 +27,24 @@ func mapAnonymous(size int64) (*Mapping, error) {
 	return mapGuarded(-1, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 }
 
+// pageTable is what one page table maps (on amd64, and on arm64 with pages of 4 KiB). At the first
+// touch the kernel maps a whole folio of the page cache if it lies in one page table, and else page
+// by page, which costs forty times as much: so a mapping begins where one begins.
+const pageTable = 2 << 20
+
 func mapGuarded(fd int, size int64, prot, flags int) (*Mapping, error) {
 	page := int64(os.Getpagesize())
 	inner := (size + page - 1) &^ (page - 1)
-	total := uintptr(inner + 2*page)
-	if size <= 0 || inner > math.MaxInt-2*page {
+	align := max(page, min(pageTable, int64(1)<<bits.Len64(uint64(inner-1))))
+	if size <= 0 || inner > math.MaxInt-2*page-align {
 		return nil, fmt.Errorf("%w: %d bytes", unix.ENOMEM, size)
 	}
+	total := uintptr(inner + 2*page + align)
 	window, err := unix.MmapPtr(-1, 0, nil, total, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil, fmt.Errorf("reserve %d bytes of address space: %w", total, err)
 	}
-	start := unsafe.Add(window, page)
+	start := unsafe.Add(window, page+-(int64(uintptr(window))+page)&(align-1))
 	if _, err := unix.MmapPtr(fd, 0, start, uintptr(inner), prot, flags|unix.MAP_FIXED); err != nil {
 		_ = unix.MunmapPtr(window, total) // mmap has failed: that is the error
 		return nil, fmt.Errorf("mmap %d bytes: %w", size, err)
