@@ -170,7 +170,7 @@ func (j *Journal) nextLocked() error {
 	return j.rollLocked()
 }
 
-// publishLocked makes what the writer has published visible, unless err says that it failed. It
+// publishLocked ends an append: the writer has made it visible, unless err says that it failed. It
 // returns the last seq.
 func (j *Journal) publishLocked(err error) (Seq, error) {
 	if err != nil {
@@ -178,7 +178,6 @@ func (j *Journal) publishLocked(err error) (Seq, error) {
 	}
 	w := j.mu.writer
 	last := w.Next() - 1
-	j.published.Store(uint64(last))
 	j.mu.atMark = false
 	if at := w.Position().Offset; at >= j.mu.prepareAt {
 		j.mu.prepareAt = segment.Offset(segment.MaxSize)

@@ -57,13 +57,13 @@ type Journal struct {
 		unsynced  int // segments that were sealed since the last sync
 	}
 
-	// Watermarks. Written under mu, read by anyone. A record is visible when published says so; the
-	// chain that holds it was stored before.
-	published atomic.Uint64
-	durable   atomic.Uint64
-	first     atomic.Uint64
+	// Watermarks. Written under mu, read by anyone. What is published, the last segment of the
+	// chain says.
+	durable atomic.Uint64
+	first   atomic.Uint64
 
-	// chain holds the segments, oldest first. The slice is replaced, never changed.
+	// chain holds the segments, oldest first. The slice is replaced, never changed. Without a
+	// segment everything there ever was is durable.
 	chain atomic.Pointer[[]*segment.Segment]
 
 	// closed is set under mu: no append begins afterwards.
@@ -242,7 +242,6 @@ func (j *Journal) create() error {
 func (j *Journal) begin(chain []*segment.Segment, firstLive, next Seq, start segment.Link) {
 	j.chain.Store(&chain)
 	j.first.Store(uint64(firstLive))
-	j.published.Store(uint64(next - 1))
 	j.durable.Store(uint64(next - 1))
 	j.mu.firstLive = firstLive
 	j.mu.start = start
@@ -320,10 +319,16 @@ func (j *Journal) Report() *recovery.Report { return j.report }
 func (j *Journal) First() Seq { return Seq(j.first.Load()) }
 
 // Last returns the seq of the newest published record, or First()-1 if there is none.
-func (j *Journal) Last() Seq { return Seq(j.published.Load()) }
+func (j *Journal) Last() Seq { return j.Published() }
 
 // Published returns the seq up to which records are visible to readers and survive the process.
-func (j *Journal) Published() Seq { return Seq(j.published.Load()) }
+func (j *Journal) Published() Seq {
+	chain := *j.chain.Load()
+	if len(chain) == 0 {
+		return j.Durable()
+	}
+	return chain[len(chain)-1].Next() - 1
+}
 
 // Durable returns the seq up to which records survive a power cut.
 func (j *Journal) Durable() Seq { return Seq(j.durable.Load()) }

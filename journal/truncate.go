@@ -193,13 +193,13 @@ func (j *Journal) cut(firstLive, next Seq, keep []*segment.Segment, l segment.Li
 func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.Segment, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	old := *j.chain.Load()
+	old, durable := *j.chain.Load(), j.durable.Load()
+	j.durable.Store(min(durable, uint64(l.Base-1))) // never above published
 	if err := j.cutLocked(l, keep); err != nil {
+		j.durable.Store(durable)
 		return nil, err
 	}
 	j.mu.firstLive = l.FirstLive
-	j.durable.Store(min(j.durable.Load(), uint64(l.Base-1))) // never above published
-	j.published.Store(uint64(l.Base - 1))
 	j.first.Store(uint64(l.FirstLive))
 	j.cuts.Add(1)
 	return old[len(keep):], nil

@@ -266,7 +266,7 @@ var bugs = []bug{
 		file: "journal/sync.go",
 		old: `	j.durable.Store(uint64(last))
 `,
-		new: `	j.durable.Store(j.published.Load())
+		new: `	j.durable.Store(uint64(j.Published()))
 `,
 		pkg: "./journal", run: crashes,
 		cost: "records are acknowledged that no sync has covered",
