@@ -106,13 +106,12 @@ func (j *Journal) Records(from Seq) iter.Seq2[Record, error] {
 
 // walker reads one record after the other.
 type walker struct {
-	j    *Journal
-	next Seq
-	seg  *segment.Segment // leased, or nil
-	at   segment.Offset   // where the next record's frame is looked for
-	end  Seq              // the first seq that is not in it
-	cuts uint64           // of the journal, when the segment was leased
-	buf  []byte
+	j      *Journal
+	next   Seq
+	seg    *segment.Segment // leased, or nil
+	reader segment.Reader   // of seg
+	end    Seq              // the first seq that is not in it
+	cuts   uint64           // of the journal, when the segment was leased
 }
 
 // step returns the payload of the record w.next, valid until the next step, and goes on to the
@@ -126,13 +125,11 @@ func (w *walker) step() ([]byte, error) {
 			return nil, err
 		}
 	}
-	payload, at, err := w.seg.ReadNext(w.at, w.next, w.buf)
-	if err != nil {
-		return nil, err
+	payload, err := w.reader.Next()
+	if err == nil {
+		w.next++
 	}
-	w.buf, w.at = payload, at
-	w.next++
-	return payload, nil
+	return payload, err
 }
 
 // enter leases the segment that holds the next record.
@@ -142,8 +139,7 @@ func (w *walker) enter() (err error) {
 	if w.seg, w.end, err = w.j.lease(w.next); err != nil {
 		return err
 	}
-	w.at, err = w.seg.Locate(w.next)
-	return err
+	return w.reader.Start(w.seg, w.next)
 }
 
 func (w *walker) drop() {

@@ -95,16 +95,17 @@ func BenchmarkRead(b *testing.B) {
 			b.Run(fmt.Sprintf("sequential/%s/%d", place.name, n), func(b *testing.B) {
 				b.SetBytes(int64(n))
 				b.ReportAllocs()
-				at, seq := FirstFrame, Seq(1)
-				for b.Loop() {
+				var r Reader
+				for seq := last + 1; b.Loop(); seq++ {
 					if seq > last {
-						at, seq = FirstFrame, 1
+						seq = 1
+						if err := r.Start(s, seq); err != nil {
+							b.Fatal(err)
+						}
 					}
-					var err error
-					if buf, at, err = s.ReadNext(at, seq, buf); err != nil {
+					if _, err := r.Next(); err != nil {
 						b.Fatal(err)
 					}
-					seq++
 				}
 			})
 			b.Run(fmt.Sprintf("random/%s/%d", place.name, n), func(b *testing.B) {

@@ -88,7 +88,9 @@ func TestFaults(t *testing.T) {
 		{"locate", func(_ *Writer, s *Segment) error { _, err := s.Locate(200); return err }},
 		{"locate", func(_ *Writer, s *Segment) error { _, err := s.After(200); return err }},
 		{"read", func(_ *Writer, s *Segment) error {
-			_, _, err := s.ReadNext(s.index.before(s.End()-1), 200, nil)
+			r := Reader{s: s, at: s.index.before(s.End() - 1), seq: 200, next: minStretch}
+			r.from = r.at
+			_, err := r.Next()
 			return err
 		}},
 		{"seq at", func(_ *Writer, s *Segment) error { _, err := s.SeqAt(s.End() - 8); return err }},

@@ -69,24 +69,27 @@ func readHeader(b []byte, off Offset) (h header, err error) {
 	if first == 0 {
 		return h, ErrHole
 	}
-	second := le.Uint64(b[off+8:])
-	h = header{uint32(first), uint32(first >> 32), Seq(second >> 8), Kind(second)}
-	if h.length < HeaderSize || int64(h.length) > int64(len(b))-int64(off) ||
-		pad8(int64(h.length)) > int64(len(b))-int64(off) {
+	return parseHeader(first, le.Uint64(b[off+8:]), int64(len(b))-int64(off))
+}
+
+// parseHeader decodes the two words of a header, behind whose beginning there is room for so many
+// bytes.
+func parseHeader(first, second uint64, room int64) (header, error) {
+	h := header{uint32(first), uint32(first >> 32), Seq(second >> 8), Kind(second)}
+	if h.length < HeaderSize || int64(h.length) > room || pad8(int64(h.length)) > room {
 		return h, fmt.Errorf("%w: length %d", ErrFrame, h.length)
 	}
 	return h, nil
 }
 
-// check verifies the frame at off, whose header readHeader returned: conditions 3 to 5 of FORMAT.md
-// §4.
-func (h *header) check(b []byte, off Offset, salt uint64) error {
-	end := off + Offset(h.length)
-	payload := b[off+HeaderSize : end]
+// check verifies a frame that starts at off and whose header has been decoded: conditions 3 to 5 of
+// FORMAT.md §4.
+func (h *header) check(frame []byte, off Offset, salt uint64) error {
+	payload := frame[HeaderSize:h.length]
 	if bind(Checksum(payload), salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
 		return ErrChecksum
 	}
-	if !zero(b[end : off+h.size()]) {
+	if !zero(frame[h.length:h.size()]) {
 		return fmt.Errorf("%w: padding is not zero", ErrFrame)
 	}
 	return h.checkKind()
@@ -117,7 +120,7 @@ func readFrame(b []byte, off Offset, salt uint64) (h header, payload []byte, err
 	if h, err = readHeader(b, off); err != nil {
 		return h, nil, err
 	}
-	if err = h.check(b, off, salt); err != nil {
+	if err = h.check(b[off:], off, salt); err != nil {
 		return h, nil, err
 	}
 	return h, b[off+HeaderSize : off+Offset(h.length)], nil

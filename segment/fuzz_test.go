@@ -214,7 +214,8 @@ func checkHostile(t *testing.T, b []byte, id *Identity) {
 func checkRecords(t *testing.T, s *Segment, sc *Scan) {
 	t.Helper()
 	s.Adopt(sc)
-	seq, at := sc.Link.Base, FirstFrame
+	seq := sc.Link.Base
+	var reader Reader
 	for off := FirstFrame; off < sc.End; {
 		h, want, err := readFrame(s.m.b, off, s.Salt)
 		if err != nil {
@@ -231,8 +232,13 @@ func checkRecords(t *testing.T, s *Segment, sc *Scan) {
 			if err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("Read(%d): %d bytes, %v, want %d", seq, len(got), err, len(want))
 			}
-			if got, at, err = s.ReadNext(at, seq, nil); err != nil || !bytes.Equal(got, want) {
-				t.Fatalf("ReadNext(%d): %d bytes, %v, want %d", seq, len(got), err, len(want))
+			if seq == sc.Link.Base {
+				if err := reader.Start(s, seq); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err = reader.Next(); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("Next, %d: %d bytes, %v, want %d", seq, len(got), err, len(want))
 			}
 			seq++
 		}

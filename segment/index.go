@@ -91,6 +91,23 @@ func (x *index) floor(delta Seq) (at Offset, first Seq) {
 	return items[i-1].offset(), Seq(items[i-1].delta)
 }
 
+// guess returns where the record base+delta starts if those of its page are all of one size, as they
+// often are, and there is nothing between them. It can be anywhere else.
+func (x *index) guess(delta Seq, end Offset, next Seq) (at Offset, ok bool) {
+	items := x.all()
+	i := sort.Search(len(items), func(i int) bool { return Seq(items[i].delta) > delta })
+	if i == 0 {
+		return 0, false
+	}
+	from, first := items[i-1].offset(), Seq(items[i-1].delta)
+	if i < len(items) {
+		end, next = items[i].offset(), Seq(items[i].delta)
+	}
+	size := uint64(end-from) / uint64(next-first)
+	at = from + Offset(size*uint64(delta-first))
+	return at, at%8 == 0
+}
+
 func encodeIndex(b []byte, items []indexItem) {
 	for i, e := range items {
 		p := b[i*indexEntry:]

@@ -9,11 +9,7 @@ import (
 // frame on the way from the nearest index entry.
 func (s *Segment) Read(seq Seq, buf []byte) (p []byte, err error) {
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)
-	at, err := s.locate(seq)
-	if err != nil {
-		return nil, err
-	}
-	p, _, err = s.readAt(at, seq)
+	p, _, err = s.record(seq)
 	if err != nil {
 		return nil, err
 	}
@@ -26,32 +22,49 @@ func (s *Segment) Read(seq Seq, buf []byte) (p []byte, err error) {
 // durable. In a segment that the writer still appends to, a store damages the record.
 func (s *Segment) View(seq Seq, fn func(payload []byte) error) (err error) {
 	defer s.catch("view", debug.SetPanicOnFault(true), &err)
-	at, err := s.locate(seq)
-	if err != nil {
-		return err
-	}
-	p, _, err := s.readAt(at, seq)
+	p, _, err := s.record(seq)
 	if err != nil {
 		return err
 	}
 	return fn(p[:len(p):len(p)])
 }
 
-// Locate returns the offset of the frame of the record seq, for ReadNext.
+// Locate returns the offset of the frame of the record seq.
 func (s *Segment) Locate(seq Seq) (at Offset, err error) {
 	defer s.catch("locate", debug.SetPanicOnFault(true), &err)
 	return s.locate(seq)
 }
 
-// ReadNext reads the record seq from the first record frame at or behind at, as Read does, and
-// returns where the next one may be found.
-func (s *Segment) ReadNext(at Offset, seq Seq, buf []byte) (p []byte, next Offset, err error) {
-	defer s.catch("read", debug.SetPanicOnFault(true), &err)
-	p, next, err = s.readAt(at, seq)
+// record verifies the record seq and returns its payload, and the offset behind its frame. It looks
+// where the record would be if all in its page were of one size, and believes what is there if it
+// verifies, with its offset, as that record; else it goes from frame to frame.
+func (s *Segment) record(seq Seq) (p []byte, end Offset, err error) {
+	s.loadIndex.Do(s.findIndex)
+	base, next := s.Link.Base, s.Next()
+	if seq < next {
+		at, ok := s.index.guess(seq-base, s.End(), next-base)
+		if p, end, ok := s.verify(at, seq, ok); ok {
+			return p, end, nil
+		}
+	}
+	at, err := s.locate(seq)
 	if err != nil {
 		return nil, 0, err
 	}
-	return append(buf[:0], p...), next, nil
+	return s.readAt(at, seq)
+}
+
+// verify returns the payload of the record seq if that is what is at offset at, which may be wrong.
+func (s *Segment) verify(at Offset, seq Seq, ok bool) (p []byte, end Offset, found bool) {
+	b, limit := s.published()
+	if !ok || at < LinkEnd || at > limit-HeaderSize || le.Uint64(b[at+8:])>>8 != uint64(seq) {
+		return nil, 0, false
+	}
+	h, err := readHeader(b, at)
+	if err != nil || !h.kind.IsRecord() || h.check(b[at:], at, s.Salt) != nil {
+		return nil, 0, false
+	}
+	return b[at+HeaderSize : at+Offset(h.length)], at + h.size(), true
 }
 
 // locate hops from header to header, from the nearest index entry to the record seq.
@@ -160,10 +173,6 @@ func (s *Segment) SeqAt(at Offset) (seq Seq, err error) {
 // After returns the offset behind the frame of the record seq.
 func (s *Segment) After(seq Seq) (end Offset, err error) {
 	defer s.catch("locate", debug.SetPanicOnFault(true), &err)
-	at, err := s.locate(seq)
-	if err != nil {
-		return 0, err
-	}
-	_, end, err = s.readAt(at, seq)
+	_, end, err = s.record(seq)
 	return end, err
 }

@@ -53,7 +53,10 @@ func TestRead(t *testing.T) {
 	check := func(t *testing.T, s *Segment) {
 		list := places(t, s)
 		buf := make([]byte, 0, 6000)
-		at := FirstFrame
+		var reader Reader
+		if err := reader.Start(s, 1); err != nil {
+			t.Fatal(err)
+		}
 		for i, want := range list {
 			seq := Seq(1 + i)
 			got, err := s.Read(seq, buf)
@@ -69,9 +72,9 @@ func TestRead(t *testing.T) {
 			if end, err := s.After(seq); end != want.end || err != nil {
 				t.Fatalf("After(%d) = %d, %v, want %d", seq, end, err, want.end)
 			}
-			if got, at, err = s.ReadNext(at, seq, buf); err != nil || string(got) != want.payload ||
-				at != want.end {
-				t.Fatalf("ReadNext(%d): %d bytes, next at %d, %v", seq, len(got), at, err)
+			if got, err := reader.Next(); err != nil || string(got) != want.payload ||
+				reader.at != want.end {
+				t.Fatalf("Next, %d: %d bytes, next at %d, %v", seq, len(got), reader.at, err)
 			}
 			err = s.View(seq, func(p []byte) error {
 				if string(p) != want.payload || cap(p) != len(p) {
@@ -222,8 +225,8 @@ func TestReadDamaged(t *testing.T) {
 // that is hurt, not the segment's first one.
 func TestReadDamagedIndexed(t *testing.T) {
 	w := heapWriter(t, 64<<10)
-	for range 100 {
-		mustAppend(t, w, strings.Repeat("x", 500))
+	for i := range 100 { // of different sizes: otherwise the next record is found without it
+		mustAppend(t, w, strings.Repeat("x", 450+i%7*16))
 	}
 	e := w.s.index.all()[9]
 	clear(w.s.m.b[e.offset() : e.offset()+16])
@@ -256,10 +259,18 @@ func TestReadUnpublished(t *testing.T) {
 				t.Errorf("View(%d): %v", seq, err)
 			}
 		}
-		for _, at := range []Offset{-8, 0, 4096, s.End(), s.End() + 8, MinSize, 1 << 40} {
-			if _, _, err := s.ReadNext(at, 3, nil); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("ReadNext(%d): %v", at, err)
-			}
+		var r Reader
+		if err := r.Start(s, 3); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("Start(3): %v", err)
+		}
+		if err := r.Start(s, 2); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := r.Next(); err != nil || string(p) != "two" {
+			t.Errorf("%q, %v", p, err)
+		}
+		if _, err := r.Next(); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("behind the last record: %v", err)
 		}
 	})
 }
@@ -276,16 +287,23 @@ func TestReadersAndWriter(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(6, uint64(r)))
 			var buf []byte
-			at, follow := FirstFrame, Seq(1)
+			var reader Reader
+			follow := Seq(1)
 			for follow <= last {
 				next := s.Next()
 				if follow == next {
 					runtime.Gosched() // nothing new
 					continue
 				}
-				var err error
-				if buf, at, err = s.ReadNext(at, follow, buf); err != nil || string(buf) != payload(follow) {
-					t.Errorf("following, %d: %d bytes, %v", follow, len(buf), err)
+				if follow == 1 {
+					if err := reader.Start(s, 1); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				p, err := reader.Next()
+				if err != nil || string(p) != payload(follow) {
+					t.Errorf("following, %d: %d bytes, %v", follow, len(p), err)
 					return
 				}
 				follow++

@@ -405,7 +405,7 @@ func TestNoAllocations(t *testing.T) {
 	fill := func(dst []byte) error { dst[0] = 1; return nil }
 	look := func(p []byte) error { buf = append(buf[:0], p...); return nil }
 	mustAppend(t, w, "first") // makes the index
-	at := FirstFrame
+	var r Reader
 	for _, c := range []struct {
 		name string
 		f    func() error
@@ -416,7 +416,13 @@ func TestNoAllocations(t *testing.T) {
 		{"Read", func() (err error) { buf, err = s.Read(s.Next()/2, buf); return err }},
 		{"View", func() error { return s.View(s.Next()/2, look) }},
 		{"Locate", func() error { _, err := s.Locate(s.Next() / 2); return err }},
-		{"ReadNext", func() (err error) { buf, _, err = s.ReadNext(at, 1, buf); return err }},
+		{"Reader", func() error {
+			if err := r.Start(s, s.Next()/2); err != nil {
+				return err
+			}
+			_, err := r.Next()
+			return err
+		}},
 		{"SeqAt", func() error { _, err := s.SeqAt(s.End()); return err }},
 		{"After", func() error { _, err := s.After(s.Next() / 2); return err }},
 	} {
