@@ -155,13 +155,14 @@ func OpenMemory(o *Options) (*Journal, error) {
 }
 
 // folioFor returns the size of the writes that zero a new segment. The page cache keeps a file in
-// folios of the size in which it was written, and a sync writes whole folios: small ones make small
-// syncs cheap, large ones make first touches cheap.
+// folios of the size in which it was written, and a sync writes whole folios: the smallest make small
+// syncs cheap, large ones first touches. Above 256 KiB those gain no more, and the first store after
+// a sync costs several times as much.
 func folioFor(d Durability) int {
 	if d == Synced {
-		return 16 << 10
+		return 4 << 10
 	}
-	return 1 << 20
+	return 256 << 10
 }
 
 // open is Open without lock and directory: scan, settle, scan again, act on the plan.

@@ -19,7 +19,12 @@ func mapFile(f *os.File, size int64, mode OpenMode) (*Mapping, error) {
 	if mode != ReadOnly {
 		prot |= unix.PROT_WRITE
 	}
-	return mapGuarded(int(f.Fd()), size, prot, unix.MAP_SHARED)
+	m, err := mapGuarded(int(f.Fd()), size, prot, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	m.shared = true
+	return m, nil
 }
 
 // mapAnonymous returns size zero bytes that belong to no file.

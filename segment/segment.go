@@ -33,7 +33,8 @@ type Segment struct {
 
 	mu struct {
 		sync.Mutex
-		file File // nil after Release
+		file   File   // nil after Release
+		synced Offset // what Sync has made durable
 	}
 }
 
@@ -212,11 +213,13 @@ func (s *Segment) RestoreIndex(sc *Scan) (err error) {
 // underneath, so Sync looks at the file's size, too.
 func (s *Segment) Sync() error {
 	s.mu.Lock()
-	f := s.mu.file
+	f, from := s.mu.file, s.mu.synced
 	s.mu.Unlock()
 	if f == nil {
 		return fmt.Errorf("sync %s: %w", s.path, errReleased)
 	}
+	end := s.End()
+	s.m.leave(from, end)
 	if err := f.Datasync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
@@ -227,6 +230,9 @@ func (s *Segment) Sync() error {
 	if err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
+	s.mu.Lock()
+	s.mu.synced = end
+	s.mu.Unlock()
 	return nil
 }
 
