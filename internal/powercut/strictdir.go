@@ -56,10 +56,10 @@ const (
 
 // strictConfig is what the file system's process is told.
 type strictConfig struct {
-	Mount         string // where it is mounted
-	Log           string // the file that gets the log; empty: none is kept
-	Tree          string // a directory that is its first content, all durable; empty: none
-	IgnoreSyncDir bool   // a file system that lies: fsync of a directory does nothing
+	Mount    string // where it is mounted
+	Log      string // the file that gets the log; empty: none is kept
+	Tree     string // a directory that is its first content, all durable; empty: none
+	LiesFrom int    // fsync of a directory does nothing from the n-th on; 0: it is honest
 }
 
 // strictCommand is written to the control file as JSON, and obeyed when the write returns.

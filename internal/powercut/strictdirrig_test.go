@@ -15,8 +15,13 @@ import (
 	"mmjournal/segment"
 )
 
-// The test program is also the strict file system. Whoever starts it so wants nothing else.
+// The test program is also the strict file system and the process of a job. Whoever starts it so
+// wants nothing else.
 func init() {
+	jobs["sigbus"] = sigbusJob
+	jobs["crash"] = crashJob
+	jobs["full disk"] = fullDiskJob
+	jobChild()
 	if is, err := strictChild(); is {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "strict file system:", err)
@@ -63,13 +68,13 @@ func (r *strictRig) newDir() (string, error) {
 }
 
 // mount mounts a file system with a log. tree is its first content, or empty.
-func (r *strictRig) mount(tree string, ignoreSyncDir bool) (*strictMounted, error) {
+func (r *strictRig) mount(tree string, liesFrom int) (*strictMounted, error) {
 	dir, err := r.newDir()
 	if err != nil {
 		return nil, err
 	}
 	return mountStrict(strictConfig{
-		Mount: dir, Log: dir + ".log", Tree: tree, IgnoreSyncDir: ignoreSyncDir,
+		Mount: dir, Log: dir + ".log", Tree: tree, LiesFrom: liesFrom,
 	})
 }
 
@@ -89,7 +94,7 @@ func (r *strictRig) drawTree(log []strictOp, rnd *rand.Rand) (dir string, lost i
 // there; a store through a mapping is a write that the file's sync makes durable.
 func TestStrictFileSystem(t *testing.T) {
 	rig := newStrictRig(t)
-	m, err := rig.mount("", false)
+	m, err := rig.mount("", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
