@@ -247,7 +247,7 @@ func (c *fullCase) look() error {
 }
 
 func (c *fullCase) check(found *strictFound) error {
-	return (&strictAllowed{outcomes: append([]strictOutcome{c.now}, c.other...)}).check(found)
+	return (&strictAllowed{Outcomes: append([]strictOutcome{c.now}, c.other...)}).check(found)
 }
 
 // goesOn appends with space again, in the same life unless the journal has failed, and closes.

@@ -346,7 +346,7 @@ func (c *sigbusCase) afterwards() error {
 		if c.other != nil {
 			outcomes = append(outcomes, *c.other)
 		}
-		err = (&strictAllowed{outcomes: outcomes}).check(found)
+		err = (&strictAllowed{Outcomes: outcomes}).check(found)
 	}
 	if err == nil {
 		_, err = j.Append(nil)

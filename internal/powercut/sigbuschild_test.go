@@ -31,6 +31,8 @@ type jobAnswer struct{ Note, Err, Skip string }
 // jobEnv holds a job's name, directory and argument, as JSON, where the program is to run one.
 const jobEnv = "MMJOURNAL_JOB"
 
+const hasDied = "has died"
+
 // jobPatience is how long a case may take.
 const jobPatience = 60 * time.Second
 
@@ -42,6 +44,7 @@ type jobWorker struct {
 	answers        chan string // closed when the process has ended
 	stderr         *bytes.Buffer
 	notes          map[string]int // how often each was given
+	killed         bool           // the last case has ended with SIGKILL
 }
 
 // run has the process run a case. An error that matches errSkipJob says why no case can be run.
@@ -55,7 +58,7 @@ func (w *jobWorker) run(seed uint64) error {
 	select {
 	case answer, ok := <-w.answers:
 		if !ok {
-			return w.crashed("has died")
+			return w.crashed(hasDied)
 		}
 		var a jobAnswer
 		err := json.Unmarshal([]byte(answer), &a)
@@ -118,6 +121,9 @@ func (w *jobWorker) start() error {
 func (w *jobWorker) crashed(how string) error {
 	_ = w.cmd.Process.Kill()
 	err := w.cmd.Wait()
+	if status, ok := w.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && how == hasDied {
+		w.killed = status.Signal() == syscall.SIGKILL
+	}
 	w.cmd = nil
 	text := w.stderr.String()
 	return fmt.Errorf("the process %s: %v: %.3000s", how, err, text)

@@ -4,8 +4,10 @@ package powercut
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,11 +23,12 @@ type strictTally struct {
 	during  int // of these, while an operation was under way
 	lost    int // names' changes that the cuts have lost
 	records int // found
+	kills   int // of processes, before a cut
 }
 
 func (y *strictTally) String() string {
-	return fmt.Sprintf("%d cuts, %d within an operation, %d changes of names lost, %d records found",
-		y.cuts, y.during, y.lost, y.records)
+	return fmt.Sprintf("%d cuts, %d within an operation, %d changes of names lost, %d records found, "+
+		"%d processes killed", y.cuts, y.during, y.lost, y.records, y.kills)
 }
 
 // TestStrictDirectory: several lives, each on what a cut has left of the one before, on a file
@@ -80,48 +83,123 @@ func (r *strictRig) lives(seed uint64, liesFrom int, y *strictTally) error {
 	rnd := strictRand(seed, 1)
 	state := &strictFound{first: 1}
 	tree := ""
-	for number := range 1 + rnd.IntN(3) {
-		life := &strictLife{
-			dir: strictPath, number: uint64(number + 1), rnd: rnd,
-			now: state.outcome(), id: state.id,
-		}
-		log, err := r.record(life, tree, liesFrom)
+	for power := range 1 + rnd.IntN(3) {
+		rec, err := r.record(seed, uint64(power)*10, tree, state, liesFrom, rnd)
 		if err != nil {
-			return fmt.Errorf("life %d: %w", life.number, err)
+			return fmt.Errorf("power %d: %w", power, err)
 		}
+		y.kills += rec.kills
 		for range 3 { // the last cut's journal lives on
-			if tree, state, err = r.cut(life, log, rnd, y); err != nil {
-				return fmt.Errorf("life %d: %w", life.number, err)
+			if tree, state, err = r.cut(rec, rnd, y); err != nil {
+				return fmt.Errorf("power %d: %w", power, err)
 			}
 		}
 	}
 	return nil
 }
 
-// record runs a life on a tree and returns the log.
-func (r *strictRig) record(life *strictLife, tree string, liesFrom int) ([]strictOp, error) {
+// strictRecording is what one or two processes have done between two cuts.
+type strictRecording struct {
+	log     []strictOp
+	allowed []strictAllowed // by the number of a mark
+	kills   int             // processes that were killed
+}
+
+// record has one process or two, one after the other, live on a tree. The first may be killed; what
+// it has published must then be seen by the second.
+func (r *strictRig) record(
+	seed, number uint64, tree string, state *strictFound, liesFrom int, rnd *rand.Rand,
+) (*strictRecording, error) {
 	m, err := r.mount(tree, liesFrom)
 	if err != nil {
 		return nil, err
 	}
-	life.fsys = m
-	err = life.run(10 + life.rnd.IntN(50))
-	if life.j != nil {
-		if closeErr := life.j.Close(); err == nil && !errors.Is(closeErr, journal.ErrClosed) {
-			err = closeErr
+	rec := &strictRecording{}
+	start := []strictOutcome{state.outcome()}
+	config := lifeConfig{
+		Tree: m.tree(), Control: filepath.Join(m.config.Mount, strictControl), Log: m.config.Log,
+		Notes: m.config.Log + ".notes", Dir: strictPath, Seed: seed, ID: state.id,
+		Start: start, Seen: start,
+	}
+	lives := 1 + rnd.IntN(2)
+	for n := range lives {
+		config.Number, config.Steps = number+uint64(n)+1, 10+rnd.IntN(50/lives)
+		if config.KillAt = 0; n+1 < lives && rnd.IntN(4) > 0 {
+			config.KillAt = 1 + rnd.Int64N([]int64{100_000, 1_000_000}[rnd.IntN(2)])
+		}
+		if err = r.live(&config, rec); err != nil {
+			break
 		}
 	}
 	if err = errors.Join(err, m.stop()); err != nil {
 		return nil, err
 	}
-	return readStrictLog(m.config.Log)
+	rec.log, err = readStrictLog(m.config.Log)
+	return rec, err
+}
+
+// live has a process live, and sets the configuration of the next one.
+func (r *strictRig) live(config *lifeConfig, rec *strictRecording) error {
+	text, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	path := config.Notes + ".config"
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return err
+	}
+	w := jobWorker{name: "strict life", arg: path}
+	err = w.run(config.Seed)
+	w.stop()
+	if config.KillAt > 0 && w.killed {
+		err = nil
+		rec.kills++
+	}
+	if err != nil {
+		return err
+	}
+	if rec.allowed, err = readNotes(config.Notes); err != nil || len(rec.allowed) == 0 {
+		return err
+	}
+	last := rec.allowed[len(rec.allowed)-1]
+	config.Marks, config.ID = int64(len(rec.allowed)), last.ID
+	config.Start, config.Seen = last.Outcomes, nil
+	for _, o := range last.Outcomes {
+		if o.last() >= o.lo { // published records survive a process
+			config.Seen = append(config.Seen, o.durable())
+		}
+	}
+	return nil
+}
+
+// readNotes reads what a cut may leave after each mark.
+func readNotes(path string) (notes []strictAllowed, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // the process was killed at once
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for d := json.NewDecoder(f); ; {
+		var a strictAllowed
+		switch err := d.Decode(&a); {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return notes, nil
+		case err != nil:
+			return nil, err
+		}
+		notes = append(notes, a)
+	}
 }
 
 // cut draws what a cut leaves and checks the journal in it. It returns an untouched copy of that,
 // and what the journal holds.
 func (r *strictRig) cut(
-	life *strictLife, log []strictOp, rnd *rand.Rand, y *strictTally,
+	rec *strictRecording, rnd *rand.Rand, y *strictTally,
 ) (tree string, found *strictFound, err error) {
+	log := rec.log
 	at := cutOf(log, rnd)
 	tree, lost, err := r.drawTree(log[:at], rnd)
 	if err != nil {
@@ -134,15 +212,15 @@ func (r *strictRig) cut(
 	if err := os.CopyFS(again, os.DirFS(tree)); err != nil {
 		return "", nil, err
 	}
-	allowed := &life.allowed[markBefore(log[:at])]
+	allowed := &rec.allowed[markBefore(log[:at])]
 	y.cuts++
 	y.lost += lost
-	if allowed.op != "" {
+	if allowed.Op != "" {
 		y.during++
 	}
-	if found, err = checkTree(filepath.Join(again, life.dir), allowed); err != nil {
+	if found, err = checkTree(filepath.Join(again, strictPath), allowed); err != nil {
 		return "", nil, fmt.Errorf("%w at %d of %d, %q: %w",
-			errStrictCut, at, len(log), allowed.op, err)
+			errStrictCut, at, len(log), allowed.Op, err)
 	}
 	y.records += len(found.ids)
 	return tree, found, nil
@@ -169,7 +247,7 @@ func checkTree(dir string, allowed *strictAllowed) (*strictFound, error) {
 		}
 		if err == nil && looked != nil {
 			err = errors.Join((&strictAllowed{
-				outcomes: []strictOutcome{looked.outcome()}, id: looked.id,
+				Outcomes: []strictOutcome{looked.outcome()}, ID: looked.id,
 			}).check(found))
 		}
 		if err == nil && life == 0 {
@@ -183,7 +261,7 @@ func checkTree(dir string, allowed *strictAllowed) (*strictFound, error) {
 			id := 1<<60 | life
 			_, err = j.Append(strictPayload(id, 3000))
 			next := found.outcome().appended(id)
-			allowed = &strictAllowed{outcomes: []strictOutcome{next.durable()}, id: found.id}
+			allowed = &strictAllowed{Outcomes: []strictOutcome{next.durable()}, ID: found.id}
 			looked = nil
 		}
 		if err = errors.Join(err, j.Close()); err != nil {

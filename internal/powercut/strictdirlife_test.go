@@ -4,37 +4,94 @@ package powercut
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mmjournal/journal"
 )
 
-// strictLife is what one process does with a journal on a strict file system. Its marks in the log
-// are indexes of allowed.
+// strictLife is what one process does with a journal on a strict file system. A mark in the log is
+// the number of a line in its file of what a cut may leave.
 type strictLife struct {
-	fsys    *strictMounted
-	dir     string
-	number  uint64 // makes payloads unique
+	lifeConfig
 	rnd     *rand.Rand
 	j       *journal.Journal
 	now     strictOutcome // what is published; durable up to lo
-	id      string
-	allowed []strictAllowed
 	appends uint64
+	marks   int64
+	control *os.File
+	notes   *json.Encoder
+}
+
+// lifeConfig is what the process is told.
+type lifeConfig struct {
+	Tree, Control string
+	Log           string // the file system's, to know when to die
+	Notes         string // the file that gets a strictAllowed for each mark
+	Marks         int64  // how many are in it
+	Dir           string // the journal's, in the tree
+	Number, Seed  uint64 // the number makes payloads unique
+	ID            string // the journal's, if it is known
+	Steps         int
+	KillAt        int64           // die when the log has so many bytes; 0: never
+	Start, Seen   []strictOutcome // what a cut may leave, and what Open must find
 }
 
 // strictPath is where the journal is: directories that do not exist at first.
 const strictPath = "a/b/journal"
 
+// lifeJob lives a life. The argument is the file of the configuration.
+func lifeJob(_, arg string) (jobRun, error) {
+	text, err := os.ReadFile(arg)
+	if err != nil {
+		return nil, err
+	}
+	l := &strictLife{}
+	if err := json.Unmarshal(text, &l.lifeConfig); err != nil {
+		return nil, err
+	}
+	l.rnd, l.marks = strictRand(l.Seed, l.Number), l.Marks
+	if l.control, err = os.OpenFile(l.Control, os.O_WRONLY, 0); err != nil {
+		return nil, err
+	}
+	notes, err := os.OpenFile(l.Notes, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	l.notes = json.NewEncoder(notes)
+	if l.KillAt > 0 {
+		go l.die()
+	}
+	return func(uint64) (string, error) { return "", l.run() }, nil
+}
+
+// die kills the process when the log is long enough.
+func (l *strictLife) die() {
+	for {
+		if fi, err := os.Stat(l.Log); err == nil && fi.Size() >= l.KillAt {
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
 // mark notes in the log what a cut from here on may leave.
 func (l *strictLife) mark(op string, outcomes ...strictOutcome) error {
-	l.allowed = append(l.allowed, strictAllowed{outcomes: outcomes, id: l.id, op: op})
-	return l.fsys.command(strictCommand{Mark: int64(len(l.allowed) - 1)})
+	err := l.notes.Encode(strictAllowed{Outcomes: outcomes, ID: l.ID, Op: op})
+	if err == nil {
+		var text []byte
+		if text, err = json.Marshal(strictCommand{Mark: l.marks}); err == nil {
+			_, err = l.control.Write(text)
+		}
+	}
+	l.marks++
+	return err
 }
 
 // do marks that an operation begins, runs it, and marks that it has made the journal what it is.
@@ -49,28 +106,48 @@ func (l *strictLife) do(op string, after strictOutcome, f func() error) error {
 	return l.mark("", l.now)
 }
 
-// run runs a life. The journal is left open or closed.
-func (l *strictLife) run(steps int) error {
-	if err := l.open(); err != nil {
+// run runs the life. The journal is left open or closed.
+func (l *strictLife) run() error {
+	if err := l.someDirectories(); err != nil {
 		return err
 	}
-	for range steps {
+	if err := l.open(l.Start, l.Seen); err != nil {
+		return err
+	}
+	for range l.Steps {
 		if err := l.step(); err != nil {
 			return err
 		}
 	}
+	if l.rnd.IntN(2) == 0 {
+		return l.do("close", l.now.durable(), l.j.Close)
+	}
 	return nil
 }
 
-func (l *strictLife) open() error {
+// someDirectories makes directories above the journal, or its own, as another program or an Open
+// that has died may have left them: nobody has synced their names.
+func (l *strictLife) someDirectories() error {
+	if err := l.mark("mkdir", l.Start...); err != nil {
+		return err
+	}
+	dir := l.Dir
+	for n := l.rnd.IntN(5); n > 0 && dir != "."; n-- {
+		dir = filepath.Dir(dir)
+	}
+	return os.MkdirAll(filepath.Join(l.Tree, dir), 0o700)
+}
+
+// open opens the journal, which must show one of the outcomes in seen.
+func (l *strictLife) open(start, seen []strictOutcome) error {
 	options := &journal.Options{SegmentSize: journal.MinSegmentSize}
 	if l.rnd.IntN(3) == 0 {
 		options.Durability = journal.Published
 	}
-	if err := l.mark("open", l.now); err != nil {
+	if err := l.mark("open", start...); err != nil {
 		return err
 	}
-	j, err := journal.Open(l.fsys.tree(l.dir), options)
+	j, err := journal.Open(filepath.Join(l.Tree, l.Dir), options)
 	if err != nil {
 		return err
 	}
@@ -79,11 +156,10 @@ func (l *strictLife) open() error {
 	if err != nil {
 		return err
 	}
-	allowed := strictAllowed{outcomes: []strictOutcome{l.now}, id: l.id}
-	if err := allowed.check(found); err != nil {
+	if err := (&strictAllowed{Outcomes: seen, ID: l.ID}).check(found); err != nil {
 		return fmt.Errorf("opened: %w", err)
 	}
-	l.id, l.now = found.id, l.now.durable()
+	l.ID, l.now = found.id, found.outcome()
 	return l.mark("", l.now)
 }
 
@@ -132,7 +208,7 @@ func (l *strictLife) append(n int) error {
 	var payloads [][]byte
 	for range n {
 		l.appends++
-		id := l.number<<32 | l.appends
+		id := l.Number<<32 | l.appends
 		ids = append(ids, id)
 		size := l.rnd.IntN(64)
 		if l.rnd.IntN(3) == 0 {
@@ -169,12 +245,13 @@ func (l *strictLife) reopen() error {
 	if err != nil {
 		return err
 	}
-	return l.open()
+	now := []strictOutcome{l.now}
+	return l.open(now, now)
 }
 
 // writeBack has the kernel write some pages back, as it may at any time.
 func (l *strictLife) writeBack() error {
-	dir := l.fsys.tree(l.dir)
+	dir := filepath.Join(l.Tree, l.Dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
 		return err

@@ -4,6 +4,7 @@ package powercut
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,18 +75,18 @@ func (o *strictOutcome) matches(found *strictFound) error {
 
 // strictAllowed is all that a cut at some point may leave.
 type strictAllowed struct {
-	outcomes []strictOutcome
-	id       string // the journal's, once Open has returned
-	op       string // under way
+	Outcomes []strictOutcome
+	ID       string // the journal's, once Open has returned
+	Op       string // under way
 }
 
 func (a *strictAllowed) check(found *strictFound) error {
-	if a.id != "" && found.id != a.id {
-		return fmt.Errorf("another journal: %s, want %s", found.id, a.id)
+	if a.ID != "" && found.id != a.ID {
+		return fmt.Errorf("another journal: %s, want %s", found.id, a.ID)
 	}
 	var errs []error
-	for i := range a.outcomes {
-		err := a.outcomes[i].matches(found)
+	for i := range a.Outcomes {
+		err := a.Outcomes[i].matches(found)
 		if err == nil {
 			return nil
 		}
@@ -145,4 +146,33 @@ func strictID(b []byte) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("wrong bytes: %d, %x…", len(b), b[:min(len(b), 24)])
+}
+
+// strictOutcomeText is a strictOutcome as JSON.
+type strictOutcomeText struct {
+	First, Base, Lo uint64
+	IDs             []uint64
+	Ends            []bool
+}
+
+// MarshalJSON encodes an outcome.
+func (o strictOutcome) MarshalJSON() ([]byte, error) {
+	t := strictOutcomeText{First: o.first, Base: o.base, Lo: o.lo}
+	for _, r := range o.records {
+		t.IDs, t.Ends = append(t.IDs, r.id), append(t.Ends, r.ends)
+	}
+	return json.Marshal(t)
+}
+
+// UnmarshalJSON decodes an outcome.
+func (o *strictOutcome) UnmarshalJSON(b []byte) error {
+	var t strictOutcomeText
+	if err := json.Unmarshal(b, &t); err != nil {
+		return err
+	}
+	*o = strictOutcome{first: t.First, base: t.Base, lo: t.Lo}
+	for i, id := range t.IDs {
+		o.records = append(o.records, strictRecord{id, t.Ends[i]})
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 // wants nothing else.
 func init() {
 	jobs["sigbus"] = sigbusJob
+	jobs["strict life"] = lifeJob
 	jobs["crash"] = crashJob
 	jobs["full disk"] = fullDiskJob
 	jobChild()
