@@ -14,9 +14,8 @@ import (
 	"mmjournal/segment"
 )
 
-// sigbusCalls are the public calls, each with what a fault may hit. The key begins with the name of
-// a method of *journal.Journal, or of a function of the package. A call is made after the fault, but
-// for those that call hit themselves.
+// sigbusCalls are the public calls. A key begins with the name of a method of *journal.Journal or
+// of a function of the package. The call is made after the fault, unless it calls hit itself.
 var sigbusCalls = map[string]func(*sigbusCase) error{
 	"Append": func(c *sigbusCase) error {
 		return c.appends(func(p []byte) (journal.Seq, error) { return c.j.Append(p) })
@@ -35,6 +34,8 @@ var sigbusCalls = map[string]func(*sigbusCase) error{
 			})
 		})
 	},
+	"Append, by many at once, hit within": (*sigbusCase).many,
+	"Append, beside readers, hit within":  (*sigbusCase).besideReaders,
 	"AppendBatch": func(c *sigbusCase) error {
 		return c.appends(func(p []byte) (journal.Seq, error) { return c.j.AppendBatch([][]byte{p}) })
 	},
@@ -122,13 +123,20 @@ var sigbusCalls = map[string]func(*sigbusCase) error{
 		return err
 	},
 	// Sizes are computed without a file.
-	"MaxRecord": func(*sigbusCase) error { journal.MaxRecord(1 << 20); return nil },
-	"MaxBatch":  func(*sigbusCase) error { journal.MaxBatch(1 << 20); return nil },
-	"FrameSize": func(*sigbusCase) error { journal.FrameSize(100); return nil },
+	"MaxRecord": func(*sigbusCase) error { return positive(journal.MaxRecord(1 << 20)) },
+	"MaxBatch":  func(*sigbusCase) error { return positive(journal.MaxBatch(1 << 20)) },
+	"FrameSize": func(*sigbusCase) error { return positive(journal.FrameSize(100)) },
 
 	// Background goroutines.
 	"Sync, in the background after 16 rolls": func(c *sigbusCase) error { return c.manyRolls() },
 	"Interval":                               func(c *sigbusCase) error { return c.awaitTicker() },
+}
+
+func positive(n int64) error {
+	if n <= 0 {
+		return fmt.Errorf("%w: a size of %d", errSigbus, n)
+	}
+	return nil
 }
 
 // appends appends until it fails, through at least one roll.
@@ -216,7 +224,7 @@ func (c *sigbusCase) mark(name string, got journal.Seq, want uint64) error {
 	return nil
 }
 
-// reopen closes the journal and opens it again with the fault in place: an error, or what was there.
+// reopen closes the journal and opens it with the fault in place: an error, or what was there.
 func (c *sigbusCase) reopen(readOnly bool, o *journal.Options) error {
 	closeErr := c.j.Close()
 	c.closed = true

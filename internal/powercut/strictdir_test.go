@@ -271,8 +271,8 @@ func checkTree(dir string, allowed *strictAllowed) (*strictFound, error) {
 	return first, nil
 }
 
-// look reads a journal without a lock and returns what it holds, nil if there is none. It sees to it
-// that nothing changes.
+// look reads a journal without a lock and returns what it holds, nil if there is none. Nothing may
+// change.
 func look(dir string) (*strictFound, error) {
 	before, err := digest(dir)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/gob"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"syscall"
 	"time"
@@ -143,6 +144,7 @@ func strictMain(config strictConfig) error {
 		MountOptions: fuse.MountOptions{
 			DirectMountStrict: true, FsName: "strict", Name: "strict", DisableXAttrs: true,
 			ExplicitDataCacheControl: true, MaxWrite: 1 << 20,
+			Logger: log.New(io.Discard, "", 0), // it speaks of every unmount that it meets half-way
 		},
 		EntryTimeout: &hour, AttrTimeout: &hour,
 	})

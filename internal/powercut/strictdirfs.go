@@ -189,28 +189,46 @@ func (d *strictDir) loadLocked(ctx context.Context, path string) error {
 		return err
 	}
 	for _, e := range entries {
-		sub := filepath.Join(path, e.Name())
+		load := d.loadFileLocked
 		if e.IsDir() {
-			child, _ := d.mkdirLocked(ctx, e.Name())
-			d.AddChild(e.Name(), child, false)
-			if err := child.Operations().(*strictDir).loadLocked(ctx, sub); err != nil {
-				return err
-			}
-			continue
+			load = d.loadDirLocked
 		}
-		data, err := os.ReadFile(sub)
-		if err != nil {
+		if err := load(ctx, e.Name(), filepath.Join(path, e.Name())); err != nil {
 			return err
 		}
-		child, _ := d.createLocked(ctx, e.Name())
-		d.AddChild(e.Name(), child, false)
-		f := child.Operations().(*strictFile)
-		f.data = data
-		d.fsys.logLocked(strictOp{Kind: strictWrite, File: f.ino, Data: data})
-		d.fsys.logLocked(strictOp{Kind: strictSync, File: f.ino})
 	}
-	if errno := d.fsys.logLocked(strictOp{Kind: strictSyncDir, File: d.ino}); errno != 0 {
+	return d.fsys.logAllLocked(strictOp{Kind: strictSyncDir, File: d.ino})
+}
+
+func (d *strictDir) loadDirLocked(ctx context.Context, name, path string) error {
+	child, errno := d.mkdirLocked(ctx, name)
+	sub, ok := child.Operations().(*strictDir)
+	if errno != 0 || !ok {
 		return errno
+	}
+	d.AddChild(name, child, false)
+	return sub.loadLocked(ctx, path)
+}
+
+func (d *strictDir) loadFileLocked(ctx context.Context, name, path string) (err error) {
+	child, errno := d.createLocked(ctx, name)
+	f, ok := child.Operations().(*strictFile)
+	if errno != 0 || !ok {
+		return errno
+	}
+	d.AddChild(name, child, false)
+	if f.data, err = os.ReadFile(path); err != nil {
+		return err
+	}
+	return d.fsys.logAllLocked(strictOp{Kind: strictWrite, File: f.ino, Data: f.data},
+		strictOp{Kind: strictSync, File: f.ino})
+}
+
+func (s *strictFS) logAllLocked(ops ...strictOp) error {
+	for _, op := range ops {
+		if errno := s.logLocked(op); errno != 0 {
+			return errno
+		}
 	}
 	return nil
 }
