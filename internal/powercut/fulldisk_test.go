@@ -42,7 +42,7 @@ func TestFullDisks(t *testing.T) {
 	for name := range fullKinds {
 		t.Run(name, func(t *testing.T) {
 			c := torture.Start(t, "full disk, "+name, 20)
-			w := jobWorker{name: "full disk", dir: t.TempDir(), arg: name}
+			w := jobWorker{name: "full disk", dir: scratch(t), arg: name}
 			defer w.stop()
 			for c.Next() {
 				if err := w.run(c.Seed()); errors.Is(err, errSkipJob) {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"mmjournal/segment"
 )
 
@@ -50,14 +52,18 @@ func newStrictRig(t testing.TB) *strictRig {
 	return &strictRig{dir: scratch(t)}
 }
 
-// scratch returns a directory that is gone after the test, in memory if that is possible.
+// scratch returns a directory in memory that is gone after the test.
 func scratch(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "mmjournal")
-	if err != nil {
-		return t.TempDir()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1g"); err != nil {
+		t.Skip("mount tmpfs: ", err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error("umount: ", err)
+		}
+	})
 	return dir
 }
 
