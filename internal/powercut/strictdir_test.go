@@ -52,7 +52,7 @@ func TestStrictDirectory(t *testing.T) {
 // behind the first ten of each life, loses what was acknowledged, and that is seen.
 func TestStrictDirectoryCanFail(t *testing.T) {
 	rig := newStrictRig(t)
-	c := torture.Start(t, "directory entries, fsync of directories ignored", 10)
+	c := torture.Start(t, "directory entries, fsync of directories ignored", 20)
 	var y strictTally
 	seen := 0
 	for c.Next() {
@@ -64,7 +64,7 @@ func TestStrictDirectoryCanFail(t *testing.T) {
 		}
 		c.Note("seen in %d runs of %d; %v", seen, c.Runs(), &y)
 	}
-	if c.Runs() >= 10 && int64(seen)*3 < c.Runs() {
+	if c.Runs() >= 20 && int64(seen)*5 < c.Runs() {
 		t.Errorf("seen in %d runs of %d only", seen, c.Runs())
 	}
 }
