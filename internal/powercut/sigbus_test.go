@@ -103,12 +103,16 @@ func TestSIGBUSKnowsEveryCall(t *testing.T) {
 			t.Errorf("sigbusCalls lacks the method %s", m.Name)
 		}
 	}
+	const source = "../../journal"
+	if _, err := os.Stat(source); err != nil {
+		t.Skip("needs the source: ", err)
+	}
 	files := token.NewFileSet()
-	err := fs.WalkDir(os.DirFS("../../journal"), ".", func(p string, _ fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(source), ".", func(p string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(p) != ".go" || strings.HasSuffix(p, "_test.go") {
 			return err
 		}
-		f, err := parser.ParseFile(files, filepath.Join("../../journal", p), nil, 0)
+		f, err := parser.ParseFile(files, filepath.Join(source, p), nil, 0)
 		if err != nil {
 			return err
 		}
