@@ -155,9 +155,9 @@ func OpenMemory(o *Options) (*Journal, error) {
 }
 
 // folioFor returns the size of the writes that zero a new segment. The page cache keeps a file in
-// folios of the size in which it was written, and a sync writes whole folios: the smallest make small
-// syncs cheap, large ones first touches. Above 256 KiB those gain no more, and the first store after
-// a sync costs several times as much.
+// folios of the size in which it was written, and a sync writes whole folios: the smallest make
+// small syncs cheap, large ones first touches. Above 256 KiB those gain no more, and the first
+// store after a sync costs several times as much.
 func folioFor(d Durability) int {
 	if d == Synced {
 		return 4 << 10

@@ -284,8 +284,8 @@ func decodeLink(b []byte, base Seq, ordinal uint64) (l Link, ok bool) {
 	return l, ok && base > 0 && l.Claim.Ordinal < ordinal && l.Claim.Offset >= 0
 }
 
-// Plausible reports whether a segment with the link pred can be what precedes l: its base seq is not
-// above l's, and the records in between fit before l's end.
+// Plausible reports whether a segment with the link pred can be what precedes l: its base seq is
+// not above l's, and the records in between fit before l's end.
 func (l *Link) Plausible(pred *Link) bool {
 	return pred.Base <= l.Base && uint64(l.Base-pred.Base) <= uint64(l.PredEnd-LinkEnd)/HeaderSize
 }

@@ -91,8 +91,8 @@ func (x *index) floor(delta Seq) (at Offset, first Seq) {
 	return items[i-1].offset(), Seq(items[i-1].delta)
 }
 
-// guess returns where the record base+delta starts if those of its page are all of one size, as they
-// often are, and there is nothing between them. It can be anywhere else.
+// guess returns where the record base+delta starts if those of its page are all of one size, as
+// they often are, and there is nothing between them. It can be anywhere else.
 func (x *index) guess(delta Seq, end Offset, next Seq) (at Offset, ok bool) {
 	items := x.all()
 	i := sort.Search(len(items), func(i int) bool { return Seq(items[i].delta) > delta })

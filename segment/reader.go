@@ -10,9 +10,10 @@ const (
 	largeFrame = 4 << 10
 )
 
-// Reader reads the records of a segment one after the other. It copies a stretch of frames at a time
-// and checks the copy: what it returns is what it has checked, whatever happens to the file, and one
-// guard against faults serves many records. (Large frames are checked first, and then copied.)
+// Reader reads the records of a segment one after the other. It copies a stretch of frames at a
+// time and checks the copy: what it returns is what it has checked, whatever happens to the file,
+// and one guard against faults serves many records. (Large frames are checked first, and then
+// copied.)
 //
 // The zero value is ready for Start. A reader is for one goroutine, and for as long as the caller
 // keeps the segment mapped.
@@ -34,8 +35,8 @@ func (r *Reader) Start(s *Segment, seq Seq) (err error) {
 	return err
 }
 
-// Next returns the payload of the next record, which must be published. It is the caller's until the
-// next call. Damage comes as from Segment.Read; there is nothing to go on with then.
+// Next returns the payload of the next record, which must be published. It is the caller's until
+// the next call. Damage comes as from Segment.Read; there is nothing to go on with then.
 func (r *Reader) Next() ([]byte, error) {
 	for {
 		f := r.buf[r.at-r.from:]
