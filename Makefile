@@ -11,33 +11,43 @@ PLATFORMS := linux/arm64 linux/386 linux/s390x darwin/arm64 freebsd/amd64
 BUILDS    := openbsd/amd64 windows/amd64
 
 # Modules of their own: what they need never reaches a program that uses the library.
-MODULES := internal/powercut
+MODULES := internal/powercut bench
 
 FUZZTIME  ?= 20 # seconds for each target
 FUZZTOTAL ?= 0  # seconds for all of them, 0: no limit
 TESTFLAGS ?=
 RACEFLAGS ?=
-TORTURE   ?= 2h # how long in all
+# How long make torture takes, and which faults (a regular expression; all).
+TORTURE   ?= 2h
+FAULTS    ?=
 
-.PHONY: test race lint fmt fuzz cover golden demo reader ci vet vet-all tidy torture help
+.PHONY: bench bench-full bench-smoke test race lint fmt fuzz cover golden demo reader ci vet vet-all tidy torture help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: ## all tests: Go's (examples and fuzz seeds included) and the Python reader's
 	$(GO) test $(TESTFLAGS) ./...
-	@for m in $(MODULES); do echo "$(GO) -C $$m test $(TESTFLAGS) ./..."; \
-		$(GO) -C $$m test $(TESTFLAGS) ./... || exit 1; done
+	$(GO) -C internal/powercut test $(TESTFLAGS) ./...
 	@$(MAKE) --no-print-directory reader
 
 torture: ## the long counts of every fault for TORTURE, a table at the end: docs/DURABILITY.md
-	$(GO) run ./internal/testutil/torture/drive -time $(TORTURE)
+	$(GO) run ./internal/testutil/torture/drive -time $(TORTURE) -only '$(FAULTS)'
 
 # The walks through crash states and flipped bits are long and have one goroutine: a taste of them is
 # enough for checkptr.
 race: ## the Go tests under the race detector and checkptr, the long walks shortened
 	CGO_ENABLED=1 MMJOURNAL_MODEL_STATES=2000 \
 		$(GO) test -race -short -skip '^TestEveryBit$$' $(RACEFLAGS) ./...
+
+bench: ## the journal, its peers and the limits, side by side, in five minutes
+	cd bench && $(GO) run . -short
+
+bench-full: ## the same at length, into bench/RESULTS.md: wants an idle machine and 50 GB of disk
+	cd bench && $(GO) run . -full -o RESULTS.md -svg charts
+
+bench-smoke: ## the benchmark's own tests, and all of it with hardly any data
+	$(GO) -C bench test ./...
 
 reader: ## tests of the independent reader, docs/reader
 	$(PYTHON) docs/reader/test_reader.py

@@ -39,7 +39,8 @@ func standard() config {
 	return config{
 		mode: "standard", rounds: 5, segment: 64 * mib,
 		appendTime: 50 * time.Millisecond, durableTime: 300 * time.Millisecond,
-		latency: 2 * gib, rate: 200e6, sustained: gib, flatOut: 3 * time.Second, read: 48 * mib, readMost: 500_000,
+		latency: 2 * gib, rate: 200e6, sustained: gib, flatOut: 3 * time.Second,
+		read: 48 * mib, readMost: 500_000,
 		reopen: []int64{gib}, space: 160 * mib,
 		sizes:      []int{16, 128, 1024, 16384},
 		goroutines: []int{1, 2, 4, 16, 64},
@@ -82,15 +83,15 @@ func smoke() config {
 }
 
 // wants reports whether the run of an implementation in a cell is asked for.
-func (c *config) wants(work, cell, impl string) bool {
-	return c.only == nil || c.only.MatchString(work+"/"+cell+"/"+impl)
+func (cfg *config) wants(work, cell, impl string) bool {
+	return cfg.only == nil || cfg.only.MatchString(work+"/"+cell+"/"+impl)
 }
 
 // needs is how many bytes of disk are used at a time at most.
-func (c *config) needs() int64 {
-	most := max(c.latency, c.sustained, 12*c.read, c.space)
-	for _, n := range c.reopen {
+func (cfg *config) needs() int64 {
+	most := max(cfg.latency, cfg.sustained, 12*cfg.read, cfg.space)
+	for _, n := range cfg.reopen {
 		most = max(most, n*int64(len(withCaps(canReopen))+1)) // all at once; bbolt takes more
 	}
-	return most + most/4 + 8*c.segment + gib/4
+	return most + most/4 + 8*cfg.segment + gib/4
 }

@@ -41,7 +41,7 @@ func (g *group) Append(p []byte) error {
 	g.mu.Lock()
 	g.open = nil
 	g.mu.Unlock()
-	b.err = g.Log.AppendBatch(b.payloads)
+	b.err = g.AppendBatch(b.payloads)
 	close(b.done)
 	return b.err
 }

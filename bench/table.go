@@ -86,7 +86,7 @@ func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title st
 	fmt.Fprintf(b, "\n|---|%s\n", strings.Repeat("---:|", len(cells)))
 	for _, impl := range impls {
 		var row strings.Builder
-		any := false
+		found := false
 		for _, c := range cells {
 			k := key{c.work, c.id, impl.Name, metric}
 			v := r.median(k)
@@ -95,10 +95,10 @@ func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title st
 				impl.Name != against {
 				text += fmt.Sprintf(" (%.2f ×)", ratio)
 			}
-			any = any || !math.IsNaN(v)
+			found = found || !math.IsNaN(v)
 			fmt.Fprintf(&row, " %s |", text)
 		}
-		if any {
+		if found {
 			fmt.Fprintf(b, "| %s |%s\n", impl.Name, row.String())
 		}
 	}

@@ -12,8 +12,37 @@ type fault struct {
 
 // faults are all there are; the long counts are those at which a bug has had every chance.
 var faults = []fault{
-	{"any subset of unsynced sectors and names", ".", "./journal", "^TestModel$", 100e6, 16},
-	{"errors at operation k", ".", "./journal", "^TestModelErrors$", 2e6, 4},
-	{"seeded bugs", ".", "./internal/testutil/seeded", "^TestSeededBugs$", 1000, 6},
-	{"kill -9", ".", "./journal", "^TestKill$", 500, 4},
+	{"any subset of unsynced sectors and names, 3 lives", ".", "./journal", "^TestModel$", 100e6, 24},
+	{"an error at operation k, then crashes", ".", "./journal", "^TestModelErrors$", 2e6, 6},
+	{"random histories", ".", "./journal", "^TestRandomHistories$", 1e6, 8},
+	{"damage matrix", ".", "./journal", "^TestDamageMatrix$", 100e6, 20},
+	{"random damage, 64 MiB", ".", "./journal", "^TestRandomDamage$", 1e6, 5},
+	{"ten kills -9 in a row under 8 writers", ".", "./journal", "^TestKill$", 500, 6},
+	{"power cut, ext4", powercut, ".", "^TestPowerCut$/^ext4$", 20000, 10},
+	{"power cut, XFS", powercut, ".", "^TestPowerCut$/^xfs$", 5000, 6},
+	{"power cut, btrfs", powercut, ".", "^TestPowerCut$/^btrfs$", 5000, 6},
+	{"five cuts in a row, ext4", powercut, ".", "^TestCutsInARow$/^ext4$", 600, 10},
+	{"five cuts in a row, XFS", powercut, ".", "^TestCutsInARow$/^xfs$", 600, 4},
+	{"five cuts in a row, btrfs", powercut, ".", "^TestCutsInARow$/^btrfs$", 600, 4},
+	{"disk errors, ext4", powercut, ".", "^TestDiskErrors$/^ext4$", 1000, 6},
+	{"disk errors, XFS", powercut, ".", "^TestDiskErrors$/^xfs$", 1000, 3},
+	{"disk errors, btrfs", powercut, ".", "^TestDiskErrors$/^btrfs$", 1000, 3},
+	{"names that were not synced", powercut, ".", "^TestStrictDirectory$", 5000, 6},
+	{"full disk, ext4", powercut, ".", "^TestFullDisks$/^ext4$", 1000, 1},
+	{"full disk, XFS", powercut, ".", "^TestFullDisks$/^xfs$", 1000, 1},
+	{"full disk, btrfs", powercut, ".", "^TestFullDisks$/^btrfs$", 1000, 1},
+	{"full disk, tmpfs", powercut, ".", "^TestFullDisks$/^tmpfs$", 1000, 1},
+	{"memory that cannot be accessed", powercut, ".", "^TestSIGBUS$", 5000, 2},
+	{"hostile files: identity", ".", "./segment", "FuzzIdentity", 100e6, 1},
+	{"hostile files: JOURNAL", ".", "./segment", "FuzzJournalFile", 100e6, 1},
+	{"hostile files: frames", ".", "./segment", "FuzzScan", 100e6, 2},
+	{"hostile files: index", ".", "./segment", "FuzzIndex", 100e6, 1},
+	{"hostile files: directory", ".", "./recovery", "FuzzScanDirectory", 100e6, 2},
+	{"hostile files: directory, crafted", ".", "./recovery", "FuzzHostileDirectory", 100e6, 2},
+	{"seeded bugs, each must be seen", ".", seeded, "^TestSeededBugs$", 1000, 12},
 }
+
+const (
+	powercut = "internal/powercut"
+	seeded   = "./internal/testutil/seeded"
+)
