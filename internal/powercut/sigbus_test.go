@@ -151,6 +151,7 @@ const (
 type sigbusFault struct {
 	name   string
 	target sigbusTarget
+	size   int64  // that a file is cut to; 0: none, or nothing is left
 	home   string // the file system that it takes: "plain", "strict" or "full"
 	apply  func(c *sigbusCase, ordinal uint64) error
 	heal   func(c *sigbusCase, ordinal uint64) error // nil: it cannot be
@@ -163,6 +164,7 @@ func makeSigbusFaults() (faults []*sigbusFault) {
 		for _, size := range sizes {
 			faults = append(faults, &sigbusFault{
 				name: fmt.Sprintf("cut to %d bytes", size), target: target, home: "plain",
+				size: size,
 				apply: func(c *sigbusCase, ordinal uint64) error {
 					return os.Truncate(c.path(ordinal), size)
 				},

@@ -37,7 +37,12 @@ var sigbusCalls = map[string]func(*sigbusCase) error{
 	"Append, by many at once, hit within": (*sigbusCase).many,
 	"Append, beside readers, hit within":  (*sigbusCase).besideReaders,
 	"AppendBatch": func(c *sigbusCase) error {
-		return c.appends(func(p []byte) (journal.Seq, error) { return c.j.AppendBatch([][]byte{p}) })
+		return c.appends(func(p []byte) (journal.Seq, error) {
+			id := c.nextID() // a second record
+			c.now = c.now.appended(id)
+			seq, err := c.j.AppendBatch([][]byte{p, strictPayload(id, 1500)})
+			return seq + 1, err
+		})
 	},
 	"Sync": func(c *sigbusCase) error { return c.j.Sync(context.Background()) },
 	"WaitDurable": func(c *sigbusCase) error {
@@ -153,6 +158,7 @@ func (c *sigbusCase) appends(call func(p []byte) (journal.Seq, error)) error {
 			return fmt.Errorf("seq %d, want %d", seq, c.now.last())
 		}
 		c.acknowledge()
+		p = strictPayload(c.now.records[len(c.now.records)-1].id, 1500)
 		got, err := c.j.Read(seq, nil)
 		if err := c.same(seq, got, p, err); err != nil && !sigbusTyped(err) {
 			return err

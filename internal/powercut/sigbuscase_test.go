@@ -40,6 +40,7 @@ type sigbusCase struct {
 	fault    *sigbusFault
 	ordinal  uint64 // of the segment that is hit
 	isHit    bool
+	atHit    journal.Seq // what was durable then
 	closed   bool
 	ids      uint64
 	loose    bool // behind the records of now there are others, whose order nobody knows,
@@ -203,7 +204,7 @@ func (c *sigbusCase) hit() error {
 	if c.isHit {
 		return nil
 	}
-	c.isHit = true
+	c.isHit, c.atHit = true, c.j.Durable()
 	return c.fault.apply(c, c.ordinal)
 }
 
@@ -214,6 +215,10 @@ func (c *sigbusCase) check(err error, goroutines int) error {
 	}
 	if err != nil && !sigbusTyped(err) {
 		return err
+	}
+	if now := c.j.Durable(); c.fault.size > 0 && now > c.atHit && !c.loose && c.now.base == 1 &&
+		c.fault.target == activeTarget && c.options.Durability != journal.Interval {
+		return fmt.Errorf("%w: seq %d is durable in a file that was cut short", errSigbus, now)
 	}
 	if errors.Is(err, journal.ErrFailed) {
 		if err := c.poisoned(err); err != nil {

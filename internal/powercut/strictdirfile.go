@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -131,6 +132,8 @@ func (f *strictFile) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno
 // strictMain is the file system's process. It ends when its standard input does: with the one who
 // started it, or at its request.
 func strictMain(config strictConfig) error {
+	// A signal to the group must not end it before it has unmounted.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	s := &strictFS{config: config}
 	if config.Log != "" {
 		f, err := os.OpenFile(config.Log, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
