@@ -71,7 +71,8 @@ fmt: ## fail where gofmt would change a file
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt -w these:"; echo "$$out"; exit 1; fi
 
 tidy: ## fail where go.mod or go.sum is not what go mod tidy writes
-	@for m in . $(MODULES); do $(GO) -C $$m mod tidy -diff && $(GO) -C $$m mod verify || exit 1; done
+	@for m in . $(MODULES); do $(GO) -C $$m mod tidy -diff || exit 1; done
+	$(GO) mod verify
 
 vet: ## go vet for this machine's system
 	@for m in . $(MODULES); do echo "$(GO) -C $$m vet ./..."; $(GO) -C $$m vet ./... || exit 1; done

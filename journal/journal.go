@@ -137,9 +137,11 @@ func syncParents(dir string) error {
 	for err == nil && filepath.Dir(abs) != abs {
 		abs = filepath.Dir(abs)
 		err = segment.OS.SyncDir(abs)
-	}
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) {
-		return nil // EINVAL: a file system that cannot sync directories, such as /proc
+		// EINVAL, ENOTSUP: a file system that cannot sync directories, such as /proc.
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) ||
+			errors.Is(err, errors.ErrUnsupported) {
+			err = nil
+		}
 	}
 	return err
 }

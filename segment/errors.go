@@ -63,7 +63,8 @@ type FaultError struct {
 }
 
 func (e *FaultError) Error() string {
-	return fmt.Sprintf("%s %s at offset %d: %v (was the file cut short, or can the disk not be read?)",
+	return fmt.Sprintf("%s %s at offset %d: %v "+
+		"(the file was cut short, the disk cannot be read, or it is full)",
 		e.Op, e.Path, e.Offset, ErrFault)
 }
 

@@ -517,7 +517,7 @@ func TestErrorTexts(t *testing.T) {
 		{corrupt, "d/x.seg: corrupt at offset 4176 (from seq 9 on): bad checksum"},
 		{noSeq, "d/x.seg: corrupt at offset 4176: unwritten bytes where a frame must be"},
 		{fault, "append d/x.seg at offset 8192: fault in mapped memory " +
-			"(was the file cut short, or can the disk not be read?)"},
+			"(the file was cut short, the disk cannot be read, or it is full)"},
 	} {
 		if c.err.Error() != c.want {
 			t.Errorf("%q, want %q", c.err, c.want)
