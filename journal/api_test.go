@@ -546,6 +546,36 @@ func TestMemory(t *testing.T) {
 	mustClose(t, j)
 }
 
+// TestLargeSync: a sync of many pages takes them out of the page tables where they belong to a file,
+// and only there; every record is there afterwards.
+func TestLargeSync(t *testing.T) {
+	o := &journal.Options{Durability: journal.Published, SegmentSize: 1 << 20}
+	for name, open := range map[string]func() (*journal.Journal, error){
+		"memory": func() (*journal.Journal, error) { return journal.OpenMemory(o) },
+		"files":  func() (*journal.Journal, error) { return journal.Open(t.TempDir(), o) },
+	} {
+		j, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const size = 9999
+		for i := range 500 {
+			mustAppend(t, j, fmt.Appendf(nil, "%0*d", size, i))
+			if i%70 == 69 {
+				if err := j.Sync(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for i, got := range collect(t, j, 0) {
+			if want := fmt.Sprintf("%0*d", size, i); got != want {
+				t.Fatalf("%s: record %d is gone", name, i+1)
+			}
+		}
+		mustClose(t, j)
+	}
+}
+
 // The hot paths allocate nothing.
 func TestAllocations(t *testing.T) {
 	j, err := journal.OpenMemory(&journal.Options{Durability: journal.Published})

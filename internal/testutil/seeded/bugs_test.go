@@ -445,8 +445,7 @@ var bugs = []bug{
 	{
 		name: "lengths are believed",
 		file: "segment/frame.go",
-		old: `	if h.length < HeaderSize || int64(h.length) > int64(len(b))-int64(off) ||
-		pad8(int64(h.length)) > int64(len(b))-int64(off) {
+		old: `	if h.length < HeaderSize || int64(h.length) > room || pad8(int64(h.length)) > room {
 `,
 		new: `	if h.length < HeaderSize {
 `,
@@ -478,5 +477,33 @@ var bugs = []bug{
 `,
 		pkg: "./segment", run: "^TestFaults$",
 		cost: "a file that is cut underneath kills the program that uses the journal",
+	},
+	{
+		name: "a reader guesses where a record is and does not check it",
+		file: "segment/read.go",
+		old: `	if err != nil || !h.kind.IsRecord() || h.check(b[at:], at, s.Salt) != nil {
+`,
+		new: `	if err != nil || !h.kind.IsRecord() {
+`,
+		pkg: "./journal", run: damages,
+		cost: "rotten bytes are returned as a record",
+	},
+	{
+		name: "a sync leaves the pages of memory without a file",
+		file: "segment/mapping_linux.go",
+		old:  `	if m.shared && to-from`,
+		new:  `	if to-from`,
+		pkg:  "./journal", run: "^TestLargeSync$",
+		cost: "OpenMemory loses everything with each sync",
+	},
+	{
+		name: "JOURNAL does not say what was dropped in front",
+		file: "recovery/search.go",
+		old: `		s.firstLive = max(s.firstLive, j.FirstLive)
+`,
+		new: `		s.firstLive = max(s.firstLive, 0)
+`,
+		pkg: "./journal", run: "^TestEveryBit$/^front$",
+		cost: "cat shows dropped records of a damaged journal",
 	},
 }
