@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -603,6 +604,34 @@ func TestAllocations(t *testing.T) {
 }
 
 // A journal that is closed holds nothing any more, whatever it did.
+// A journal in memory gives its memory back when it is closed.
+func TestMemoryIsFreed(t *testing.T) {
+	areas := func() int {
+		b, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			t.Skip(err)
+		}
+		return bytes.Count(b, []byte("\n"))
+	}
+	before := 0
+	for i := range 60 {
+		j, err := journal.OpenMemory(smallSegments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			mustAppend(t, j, make([]byte, 3000))
+		}
+		mustClose(t, j)
+		if i == 20 {
+			before = areas()
+		}
+	}
+	if after := areas(); after > before+20 {
+		t.Errorf("%d memory areas, and %d after 40 more journals", before, after)
+	}
+}
+
 func TestNoLeaks(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
 	disk := simdisk.New(simdisk.Options{})

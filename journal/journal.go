@@ -36,6 +36,7 @@ type Journal struct {
 	opts     Options
 	log      *zap.Logger
 	readOnly bool
+	memory   bool // no files: see OpenMemory
 	lock     io.Closer
 	report   *recovery.Report
 	damage   error // ReadDamaged: what Records ends with
@@ -153,7 +154,25 @@ func OpenMemory(o *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(segment.NewMemFS(), "memory", opts, 0, true)
+	fsys := segment.NewMemFS()
+	j, err := open(fsys, memoryDir, opts, 0, true)
+	if err != nil {
+		return nil, errors.Join(err, forget(fsys))
+	}
+	j.memory = true
+	return j, nil
+}
+
+// memoryDir is what errors call the directory of a journal in memory.
+const memoryDir = "memory"
+
+// forget removes the files of a journal in memory: their names keep them there.
+func forget(fsys segment.FS) error {
+	list, err := fsys.ReadDir(memoryDir)
+	for _, e := range list {
+		err = errors.Join(err, fsys.Remove(filepath.Join(memoryDir, e.Name())))
+	}
+	return err
 }
 
 // folioFor returns the size of the writes that zero a new segment. The page cache keeps a file in
@@ -432,6 +451,9 @@ func (j *Journal) release() error {
 	}
 	if j.lock != nil {
 		err = errors.Join(err, j.lock.Close())
+	}
+	if j.memory {
+		err = errors.Join(err, forget(j.fsys))
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 const (
@@ -161,14 +162,10 @@ func (p *appender) framed(ctx context.Context, r *bufio.Reader) error {
 		if size > p.limit {
 			return p.tooLarge(fmt.Sprintf("item %d, at byte %d: a length of %d bytes", n, at, size))
 		}
-		if size > int64(cap(buf)) {
-			buf = make([]byte, size)
+		if buf, err = readItem(r, buf[:0], size); err != nil {
+			return truncatedItem(n, at, err, fmt.Sprintf("%d of %d bytes are there", len(buf), size))
 		}
-		got, err := io.ReadFull(r, buf[:size])
-		if err != nil {
-			return truncatedItem(n, at, err, fmt.Sprintf("%d of %d bytes are there", got, size))
-		}
-		if err := p.add(buf[:size]); err != nil {
+		if err := p.add(buf); err != nil {
 			return fmt.Errorf("item %d: %w", n, err)
 		}
 		at += 4 + size
@@ -176,6 +173,22 @@ func (p *appender) framed(ctx context.Context, r *bufio.Reader) error {
 			return err
 		}
 	}
+}
+
+// readItem appends size bytes to buf, which grows with what is really there.
+func readItem(r io.Reader, buf []byte, size int64) ([]byte, error) {
+	const step = 1 << 20
+	for left := size; left > 0; {
+		n := int(min(left, step))
+		buf = slices.Grow(buf, n)
+		got, err := io.ReadFull(r, buf[len(buf):len(buf)+n])
+		buf = buf[:len(buf)+got]
+		if err != nil {
+			return buf, err
+		}
+		left -= int64(n)
+	}
+	return buf, nil
 }
 
 // truncatedItem says where the input ends too early; other errors of reading it are passed on.
