@@ -39,6 +39,7 @@ var faults = []fault{
 	{"hostile files: index", ".", "./segment", "FuzzIndex", 100e6, 1},
 	{"hostile files: directory", ".", "./recovery", "FuzzScanDirectory", 100e6, 2},
 	{"hostile files: directory, crafted", ".", "./recovery", "FuzzHostileDirectory", 100e6, 2},
+	{"hostile input of the tool", ".", "./cmd/journaltool", "FuzzInput", 100e6, 1},
 	{"seeded bugs, each must be seen", ".", seeded, "^TestSeededBugs$", 1000, 12},
 }
 
