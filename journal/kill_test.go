@@ -18,6 +18,7 @@ import (
 
 	"mmjournal/internal/testutil/torture"
 	"mmjournal/journal"
+	"mmjournal/recovery"
 )
 
 // The kill test: a process with eight appending goroutines is killed with SIGKILL after a random
@@ -130,6 +131,8 @@ func killChild(args string) int {
 	for writer := range uint32(killWriters) {
 		wg.Go(func() { killWriter(j, a, writer, reports) })
 	}
+	wg.Go(func() { killReader(a, j) })
+	wg.Go(func() { killReader(a, nil) })
 	wg.Wait()
 	return 4
 }
@@ -158,6 +161,46 @@ func killWriter(j *journal.Journal, a killArgs, writer uint32, reports io.Writer
 			}
 		}
 	}
+}
+
+// killReader reads the newest records while they are appended: in the writer's journal, or, if that
+// is nil, in one that is opened beside it again and again.
+func killReader(a killArgs, own *journal.Journal) {
+	for from := journal.Seq(0); ; {
+		j, err := own, error(nil)
+		if own == nil {
+			j, err = journal.OpenReadOnly(a.dir, nil)
+		}
+		if errors.Is(err, journal.ErrNotExist) || errors.Is(err, recovery.ErrMoving) {
+			continue
+		}
+		if err == nil {
+			err = killRead(j, from)
+			from = j.First()
+			if last := j.Last(); last > from+100 {
+				from = last - 100
+			}
+		}
+		if own == nil && err == nil {
+			err = j.Close()
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "child: I1: reading beside the writers: %v\n", err)
+			os.Exit(7)
+		}
+	}
+}
+
+func killRead(j *journal.Journal, from journal.Seq) error {
+	for rec, err := range j.Records(from) {
+		if err == nil {
+			_, err = parseKillPayload(rec.Payload)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func killAppend(
