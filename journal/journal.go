@@ -222,7 +222,10 @@ func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 	}
 	if st.Err == nil && st.Action != recovery.Resume {
 		found := st.End
-		err := st.Settle()
+		held, err := st.Settle()
+		if held {
+			return st, nil
+		}
 		st.Close()
 		if err != nil {
 			return nil, fmt.Errorf("make what is there durable: %w", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"path/filepath"
 	"slices"
 
@@ -163,21 +164,41 @@ func (st *State) TakeChain() []*segment.Segment {
 // Settle makes everything that the state shows durable. The page cache may hold bytes that an
 // earlier, failed write has not brought to the disk, and that no sync would write again: so every
 // page above the last claim is marked as modified first. Then the segments are synced, oldest
-// first. The caller scans again afterwards, and believes only that.
-func (st *State) Settle() error {
-	for _, f := range slices.Backward(st.s.chain) {
-		if st.Claim.Ordinal > f.ordinal {
-			continue
-		}
-		from := segment.FirstFrame
-		if st.Claim.Ordinal == f.ordinal {
-			from = st.Claim.Offset
-		}
+// first, and what was synced is read again: a page may have left the page cache in between and come
+// back from the disk. held says that all of it is as the scan has seen it; otherwise the caller must
+// scan again, and believe only that.
+func (st *State) Settle() (held bool, err error) {
+	for f, from := range st.unclaimed() {
 		if err := st.settle(f, from); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return st.dir.fsys.SyncDir(st.dir.path)
+	if err := st.dir.fsys.SyncDir(st.dir.path); err != nil {
+		return false, err
+	}
+	for f, from := range st.unclaimed() {
+		held, err := f.seg.Holds(f.scan, from)
+		if !held || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// unclaimed yields the segments of the chain that no claim covers wholly, oldest first, and from
+// where on none does.
+func (st *State) unclaimed() iter.Seq2[*file, segment.Offset] {
+	return func(yield func(*file, segment.Offset) bool) {
+		for _, f := range slices.Backward(st.s.chain) {
+			from := segment.FirstFrame
+			if st.Claim.Ordinal == f.ordinal {
+				from = st.Claim.Offset
+			}
+			if st.Claim.Ordinal <= f.ordinal && !yield(f, from) {
+				return
+			}
+		}
+	}
 }
 
 // settle makes a segment durable from an offset on. An index that a crash has torn is written

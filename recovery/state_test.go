@@ -477,8 +477,8 @@ func TestSettle(t *testing.T) {
 				}
 				return nil
 			}
-			if err := st.Settle(); err != nil {
-				t.Fatal(err)
+			if held, err := st.Settle(); err != nil || !held {
+				t.Fatal(held, err)
 			}
 			if !slices.Equal(ops, c.want) {
 				t.Errorf("did %q, want %q", ops, c.want)
@@ -493,7 +493,7 @@ func TestSettle(t *testing.T) {
 					}
 					return nil
 				}
-				if err := st.Settle(); !errors.Is(err, syscall.EIO) {
+				if _, err := st.Settle(); !errors.Is(err, syscall.EIO) {
 					t.Errorf("%s failed: %v", fail, err)
 				}
 			}
@@ -501,6 +501,34 @@ func TestSettle(t *testing.T) {
 			st.Close()
 			if watch.handles != 0 || watch.maps != 0 {
 				t.Errorf("%d handles, %d mappings left", watch.handles, watch.maps)
+			}
+		})
+	}
+}
+
+// TestSettleLooksAgain: what comes back from the disk after the sync is not what the scan has seen.
+func TestSettleLooksAgain(t *testing.T) {
+	for name, change := range map[string]func(d *dir){
+		"nothing":             func(*dir) {},
+		"below the claim":     func(d *dir) { d.flip(1, at(1)+40) },
+		"a record":            func(d *dir) { d.flip(1, at(5)+40) },
+		"the last one":        func(d *dir) { d.flip(2, at(1)+40) },
+		"a link":              func(d *dir) { d.flip(2, segment.FirstFrame+40) },
+		"behind the last one": func(d *dir) { d.flip(2, 8191) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDir(t)
+			d.start().append(3).sync().mark().append(3).roll().append(2).done()
+			st, err := Scan(d.fsys, testDir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			change(d)
+			held, err := st.Settle()
+			want := name == "nothing" || strings.HasPrefix(name, "be")
+			if err != nil || held != want {
+				t.Errorf("held %v, want %v; %v", held, want, err)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"runtime/debug"
 )
 
@@ -168,6 +169,41 @@ func (s *Segment) SeqAt(at Offset) (seq Seq, err error) {
 		return s.Next(), nil
 	}
 	return 0, s.corrupt(at, 0, ErrFrame)
+}
+
+// Holds reports whether the frames from an offset on, and the index behind a seal, are still those
+// that a scan has found; sc is nil if a claim vouched for all of them.
+func (s *Segment) Holds(sc *Scan, from Offset) (held bool, err error) {
+	if sc != nil && sc.Seal != nil {
+		if err := s.CheckIndex(sc); err != nil {
+			return false, except(err, ErrIndex)
+		}
+	}
+	seq, err := s.SeqAt(from)
+	if err != nil {
+		return false, except(err, ErrCorrupt)
+	}
+	defer s.catch("check again", debug.SetPanicOnFault(true), &err)
+	b, end := s.published()
+	for from < end {
+		h, _, err := readFrame(b, from, s.Salt)
+		if err != nil || h.seq != seq {
+			return false, nil
+		}
+		if h.kind.IsRecord() {
+			seq++
+		}
+		from += h.size()
+	}
+	return from >= end && seq == s.Next(), nil
+}
+
+// except returns err, but nil if it is target.
+func except(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
 }
 
 // After returns the offset behind the frame of the record seq.

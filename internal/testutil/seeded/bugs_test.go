@@ -57,15 +57,9 @@ var bugs = []bug{
 	{
 		name: "recovery shows what it has not made durable",
 		file: "recovery/state.go",
-		old: `	for _, f := range slices.Backward(st.s.chain) {
-		if st.Claim.Ordinal > f.ordinal {
-			continue
-`,
-		new: `	for _, f := range slices.Backward(st.s.chain) {
-		if st.Claim.Ordinal >= f.ordinal || st.Claim.Ordinal == 0 {
-			continue
-`,
-		pkg: "./journal", run: crashes,
+		old:  "			if st.Claim.Ordinal <= f.ordinal && !yield(f, from) {\n",
+		new:  "			if st.Claim.Ordinal < f.ordinal && st.Claim.Ordinal > 0 && !yield(f, from) {\n",
+		pkg:  "./journal", run: crashes,
 		cost: "records that were read after a crash are gone after the next one",
 	},
 	{
