@@ -257,6 +257,16 @@ func (d *dir) flip(ordinal uint64, off segment.Offset) *dir {
 	return d.edit(name(ordinal), func(b []byte) { b[off] ^= 0x10 })
 }
 
+// flipInPlace changes a bit under those who have the file open.
+func (d *dir) flipInPlace(ordinal uint64, off segment.Offset) {
+	d.Helper()
+	b := d.read(name(ordinal))
+	f, err := d.fsys.Open(path(name(ordinal)), segment.ReadWrite)
+	d.must(err)
+	_, err = f.WriteAt([]byte{b[off] ^ 0x10}, int64(off))
+	d.must(errors.Join(err, f.Close()))
+}
+
 // lose makes the 512-byte sector in which an offset lies zero.
 func (d *dir) lose(ordinal uint64, off segment.Offset) *dir {
 	d.Helper()

@@ -510,11 +510,11 @@ func TestSettle(t *testing.T) {
 func TestSettleLooksAgain(t *testing.T) {
 	for name, change := range map[string]func(d *dir){
 		"nothing":             func(*dir) {},
-		"below the claim":     func(d *dir) { d.flip(1, at(1)+40) },
-		"a record":            func(d *dir) { d.flip(1, at(5)+40) },
-		"the last one":        func(d *dir) { d.flip(2, at(1)+40) },
-		"a link":              func(d *dir) { d.flip(2, segment.FirstFrame+40) },
-		"behind the last one": func(d *dir) { d.flip(2, 8191) },
+		"below the claim":     func(d *dir) { d.flipInPlace(1, at(1)+40) },
+		"a record":            func(d *dir) { d.flipInPlace(1, at(5)+40) },
+		"the last one":        func(d *dir) { d.flipInPlace(2, at(1)+40) },
+		"a link":              func(d *dir) { d.flipInPlace(2, segment.FirstFrame+40) },
+		"behind the last one": func(d *dir) { d.flipInPlace(2, 8191) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDir(t)
