@@ -40,6 +40,9 @@ func (s *search) run() error {
 	if j := s.d.journal; j != nil {
 		s.claim = j.Claim
 	}
+	if s.full {
+		s.readAhead()
+	}
 	if err := s.candidates(); err != nil || s.refused() {
 		return err
 	}
