@@ -547,8 +547,8 @@ func TestMemory(t *testing.T) {
 	mustClose(t, j)
 }
 
-// TestLargeSync: a sync of many pages takes them out of the page tables where they belong to a file,
-// and only there; every record is there afterwards.
+// TestLargeSync: a sync of many pages takes them out of the page tables where they belong to a
+// file, and only there; every record is there afterwards.
 func TestLargeSync(t *testing.T) {
 	o := &journal.Options{Durability: journal.Published, SegmentSize: 1 << 20}
 	for name, open := range map[string]func() (*journal.Journal, error){

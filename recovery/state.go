@@ -165,8 +165,8 @@ func (st *State) TakeChain() []*segment.Segment {
 // earlier, failed write has not brought to the disk, and that no sync would write again: so every
 // page above the last claim is marked as modified first. Then the segments are synced, oldest
 // first, and what was synced is read again: a page may have left the page cache in between and come
-// back from the disk. held says that all of it is as the scan has seen it; otherwise the caller must
-// scan again, and believe only that.
+// back from the disk. held says that all of it is as the scan has seen it; otherwise the caller
+// must scan again, and believe only that.
 func (st *State) Settle() (held bool, err error) {
 	for f, from := range st.unclaimed() {
 		if err := st.settle(f, from); err != nil {
