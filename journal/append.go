@@ -17,6 +17,8 @@ import (
 //
 // Errors: ErrTooLarge, ErrNoSpace (nothing was appended; may be repeated), ErrClosed, ErrReadOnly,
 // ErrFailed. After ErrFailed it is not known whether the record will be there after the next Open.
+// With Synced, ErrNotFound: a TruncateBack or Reset at the same time has dropped the record; if
+// another one has got its seq by then, that one is waited for, and there is no error.
 func (j *Journal) Append(payload []byte) (Seq, error) {
 	size := segment.FrameSize(int64(len(payload)))
 	if err := j.checkSize(size, len(payload)); err != nil {

@@ -29,6 +29,9 @@ var (
 
 	// ErrNotExist: the directory does not exist, or there is no journal in it.
 	ErrNotExist = recovery.ErrNotExist
+	// ErrMoving: a writer changes the journal so fast that no look at it holds. Nothing is wrong as
+	// far as is known; try again.
+	ErrMoving = recovery.ErrMoving
 	// ErrNotJournal: the directory holds files that are not a journal's. Nothing was changed.
 	ErrNotJournal = recovery.ErrNotJournal
 	// ErrCorrupt matches every *CorruptError.

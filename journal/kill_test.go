@@ -18,7 +18,6 @@ import (
 
 	"mmjournal/internal/testutil/torture"
 	"mmjournal/journal"
-	"mmjournal/recovery"
 )
 
 // The kill test: a process with eight appending goroutines is killed with SIGKILL after a random
@@ -171,7 +170,7 @@ func killReader(a killArgs, own *journal.Journal) {
 		if own == nil {
 			j, err = journal.OpenReadOnly(a.dir, nil)
 		}
-		if errors.Is(err, journal.ErrNotExist) || errors.Is(err, recovery.ErrMoving) {
+		if errors.Is(err, journal.ErrNotExist) || errors.Is(err, journal.ErrMoving) {
 			continue
 		}
 		if err == nil {

@@ -175,7 +175,7 @@ func (l *life) room() int {
 	return limit - 4096 - 80
 }
 
-// cut truncates or resets. A truncation that drops nothing promises nothing.
+// cut truncates or resets. A truncation that drops nothing makes what is there durable all the same.
 func (l *life) cut(s step) error {
 	now := l.or.now()
 	n := journal.Seq(min(s.n, len(now.recs)))
@@ -183,11 +183,11 @@ func (l *life) cut(s step) error {
 	case "tb":
 		last := now.next() - 1 - n
 		l.or.begin(now.truncateBack(last))
-		return l.promised(l.j.TruncateBack(last), n > 0)
+		return l.promised(l.j.TruncateBack(last), true)
 	case "tf":
 		first := now.first + n
 		l.or.begin(now.truncateFront(first))
-		return l.promised(l.j.TruncateFront(first), n > 0)
+		return l.promised(l.j.TruncateFront(first), true)
 	default:
 		next := now.next() + journal.Seq(s.n)
 		l.or.begin(image{first: next})

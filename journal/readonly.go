@@ -12,7 +12,8 @@ import (
 // proves to be durable. o may be nil; only VerifyOnOpen, ReadDamaged and Logger count.
 //
 // Records that the writer truncates later stay readable until Close. Errors: ErrNotExist,
-// ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, and those of the file system.
+// ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving, and those of the file
+// system.
 func OpenReadOnly(dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()
 	if err != nil {

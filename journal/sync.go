@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -68,7 +69,11 @@ func (j *Journal) Sync(ctx context.Context) error {
 	if err := j.usable(); err != nil {
 		return err
 	}
-	return j.WaitDurable(ctx, j.Published())
+	err := j.WaitDurable(ctx, j.Published())
+	if errors.Is(err, ErrNotFound) {
+		return nil // truncated since; and a truncation syncs what it leaves
+	}
+	return err
 }
 
 // WaitDurable returns when the record seq is durable. It syncs if nobody else is at it.

@@ -12,7 +12,7 @@ import (
 
 // TruncateFront drops the records before first, so that First returns it; first may be Last()+1,
 // which empties the journal. Whole segments that are not needed any more are removed. When it
-// returns, the truncation is durable.
+// returns, the truncation is durable, and so is every record that was published before.
 //
 // It may be called while others append and read. Errors: ErrNotFound if first is not in First() to
 // Last()+1; ErrNoSpace (nothing has changed); ErrClosed, ErrReadOnly, ErrFailed.
@@ -21,10 +21,7 @@ func (j *Journal) TruncateFront(first Seq) error {
 		if first < j.First() || first > j.Last()+1 {
 			return j.inRange(first)
 		}
-		if first == j.First() {
-			return nil
-		}
-		if err := j.syncAll(); err != nil {
+		if err := j.syncAll(); err != nil || first == j.First() {
 			return err
 		}
 		if err := j.noteFirstLive(first); err != nil {
@@ -38,7 +35,8 @@ func (j *Journal) TruncateFront(first Seq) error {
 }
 
 // TruncateBack drops the records after last, so that the next one gets the seq last+1; last may be
-// First()-1, which empties the journal. When it returns, the truncation is durable.
+// First()-1, which empties the journal. When it returns, the truncation is durable, and so are the
+// records that are left.
 //
 // Appends that are under way are either before it, and may be dropped, or after it. Errors:
 // ErrNotFound if last is not in First()-1 to Last(); otherwise as TruncateFront.
@@ -47,10 +45,7 @@ func (j *Journal) TruncateBack(last Seq) error {
 		if last < j.First()-1 || last > j.Last() {
 			return j.inRange(last)
 		}
-		if last == j.Last() {
-			return nil
-		}
-		if err := j.syncAll(); err != nil {
+		if err := j.syncAll(); err != nil || last == j.Last() {
 			return err
 		}
 		return j.cutAt(last)

@@ -77,11 +77,16 @@ func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 			return st, err
 		}
 	}
-	if err != nil || st.Err == nil {
-		return st, err
+	switch {
+	case err == nil && st.Err == nil:
+		return st, nil
+	case err == nil:
+		err = st.Err
+		st.Close()
+	case !errors.Is(err, fs.ErrNotExist): // but a file that is gone before it is opened moves, too
+		return nil, err
 	}
-	st.Close()
-	return nil, fmt.Errorf("%s: %w (last: %v)", path, ErrMoving, st.Err)
+	return nil, fmt.Errorf("%s: %w (last: %v)", path, ErrMoving, err)
 }
 
 // sameFinding reports whether two looks at a directory say the same.

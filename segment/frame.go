@@ -75,6 +75,9 @@ func readHeader(b []byte, off Offset) (h header, err error) {
 // parseHeader decodes the two words of a header, behind whose beginning there is room for so many
 // bytes.
 func parseHeader(first, second uint64, room int64) (header, error) {
+	if first == 0 {
+		return header{}, ErrHole
+	}
 	h := header{uint32(first), uint32(first >> 32), Seq(second >> 8), Kind(second)}
 	if h.length < HeaderSize || int64(h.length) > room || pad8(int64(h.length)) > room {
 		return h, fmt.Errorf("%w: length %d", ErrFrame, h.length)
