@@ -500,4 +500,38 @@ var bugs = []bug{
 		pkg: "./journal", run: "^TestEveryBit$/^front$",
 		cost: "cat shows dropped records of a damaged journal",
 	},
+	{
+		name: "a truncation that drops nothing syncs nothing",
+		file: "journal/truncate.go",
+		old: `		if err := j.syncAll(); err != nil || last == j.Last() {
+			return err
+		}
+`,
+		new: `		if last == j.Last() {
+			return nil
+		}
+		if err := j.syncAll(); err != nil {
+			return err
+		}
+`,
+		pkg: "./journal", run: crashes,
+		cost: "records that precede a truncation are lost by a power cut",
+	},
+	{
+		name: "an iteration does not notice a truncation",
+		file: "journal/read.go",
+		old:  " || w.cuts != w.j.cuts.Load() {\n",
+		new:  " {\n",
+		pkg:  "./journal", run: "^TestTruncateDuringIteration$",
+		cost: "a reader is shown records that were truncated away",
+	},
+	{
+		name: "what was settled is not read again",
+		file: "segment/read.go",
+		old:  "	return from >= end && seq == s.Next(), nil\n",
+		new:  "	return true, nil\n",
+		more: []edit{{"		if err != nil || h.seq != seq {\n			return false, nil\n", "		if err != nil || h.seq != seq {\n			return true, nil\n"}},
+		pkg:  "./recovery", run: "^TestSettleLooksAgain$",
+		cost: "what the disk has lost is shown as durable",
+	},
 }

@@ -15,7 +15,7 @@ var faults = []fault{
 	{"any subset of unsynced sectors and names, 3 lives", ".", "./journal", "^TestModel$", 100e6, 24},
 	{"an error at operation k, then crashes", ".", "./journal", "^TestModelErrors$", 2e6, 6},
 	{"random histories", ".", "./journal", "^TestRandomHistories$", 1e6, 8},
-	{"damage matrix", ".", "./journal", "^TestDamageMatrix$", 100e6, 20},
+	{"damage matrix", ".", "./journal", "^TestDamageMatrix$", 6_901_892, 20}, // all there are
 	{"random damage, 64 MiB", ".", "./journal", "^TestRandomDamage$", 1e6, 5},
 	{"ten kills -9 in a row under 8 writers", ".", "./journal", "^TestKill$", 500, 6},
 	{"power cut, ext4", powercut, ".", "^TestPowerCut$/^ext4$", 20000, 10},
@@ -31,6 +31,7 @@ var faults = []fault{
 	{"full disk, ext4", powercut, ".", "^TestFullDisks$/^ext4$", 1000, 1},
 	{"full disk, XFS", powercut, ".", "^TestFullDisks$/^xfs$", 1000, 1},
 	{"full disk, btrfs", powercut, ".", "^TestFullDisks$/^btrfs$", 1000, 1},
+	{"full disk, btrfs with mixed groups", powercut, ".", "^TestFullDisks$/^btrfs_mixed$", 1000, 1},
 	{"full disk, tmpfs", powercut, ".", "^TestFullDisks$/^tmpfs$", 1000, 1},
 	{"memory that cannot be accessed", powercut, ".", "^TestSIGBUS$", 5000, 2},
 	{"hostile files: identity", ".", "./segment", "FuzzIdentity", 100e6, 1},

@@ -93,15 +93,16 @@ func table(results []result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s, %s, %s, %d cores\n\n", time.Now().UTC().Format("2006-01-02"), kernel(),
 		runtime.Version(), runtime.GOARCH, runtime.NumCPU())
-	b.WriteString("| fault | runs | violations | seed of the first | time | |\n")
-	b.WriteString("|---|--:|--:|--:|--:|---|\n")
+	b.WriteString("| fault | runs | of the long count | violations | seed of the first | time | |\n")
+	b.WriteString("|---|--:|--:|--:|--:|--:|---|\n")
 	for _, r := range results {
 		seed := ""
 		if r.progress.Violations > 0 {
 			seed = fmt.Sprint(r.progress.Seed)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %d | %s | %s | %s |\n", r.fault.name, thousands(r.progress.Runs),
-			r.progress.Violations, seed, r.took.Round(time.Second), r.remark())
+		fmt.Fprintf(&b, "| %s | %s | %.0f %% | %d | %s | %s | %s |\n",
+			r.fault.name, thousands(r.progress.Runs),
+			100*float64(r.progress.Runs)/float64(r.fault.long), r.progress.Violations, seed, r.took.Round(time.Second), r.remark())
 	}
 	return b.String()
 }

@@ -25,7 +25,10 @@ type result struct {
 	err      error  // the test failed, or was stopped
 }
 
-func (r *result) bad() bool { return r.progress.Violations > 0 || r.err != nil }
+// bad reports whether the table has to be looked at: what did not run has shown nothing.
+func (r *result) bad() bool {
+	return r.progress.Violations > 0 || r.err != nil || r.skipped != "" || r.progress.Runs == 0
+}
 
 // remark is what the table says beside the figures.
 func (r *result) remark() string {
