@@ -47,7 +47,7 @@ func TestModelErrors(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		stride = 7
 	}
-	c := torture.Start(t, "EIO and ENOSPC at operation k, once and sticky; then crashes",
+	c := torture.Start(t, "EIO, ENOSPC, EINTR, half a read or write at operation k, once and sticky; then crashes",
 		int64(modelStates(t, 80_000)))
 	for n, text := range errorScripts {
 		all.errors(c, text, uint64(n), stride)
@@ -69,7 +69,11 @@ func (s *tally) errors(c *torture.Counter, text string, seed uint64, stride int)
 		if op.Kind == simdisk.OpStore || (k+int(seed))%stride != 0 || w.done() {
 			continue
 		}
-		for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
+		kinds := []error{syscall.EIO, syscall.ENOSPC, syscall.EINTR}
+		if op.Kind == simdisk.OpRead || op.Kind == simdisk.OpWrite {
+			kinds = append(kinds, fmt.Errorf("%w: %w", simdisk.ErrHalf, syscall.ENOSPC))
+		}
+		for _, err := range kinds {
 			for _, sticky := range []bool{false, true} {
 				w.inject(&injection{simdisk.Ops{FailAt: k, Sticky: sticky, Err: err}, op})
 			}

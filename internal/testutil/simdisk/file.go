@@ -3,6 +3,7 @@ package simdisk
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -239,7 +240,11 @@ func (h *handle) Size() (int64, error) {
 
 // ReadAt implements [segment.File].
 func (h *handle) ReadAt(p []byte, off int64) (int, error) {
-	if err := h.begin(OpRead, false); err != nil {
+	if err := h.begin(OpRead, false); errors.Is(err, ErrHalf) {
+		h.d.mu.Lock()
+		defer h.d.mu.Unlock()
+		return copy(p[:len(p)/2], h.f.bytes()[min(off, h.f.size()):]), err
+	} else if err != nil {
 		return 0, err
 	}
 	defer h.d.mu.Unlock()
@@ -255,7 +260,11 @@ func (h *handle) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteAt implements [segment.File].
 func (h *handle) WriteAt(p []byte, off int64) (int, error) {
-	if err := h.begin(OpWrite, true); err != nil {
+	err := h.begin(OpWrite, true)
+	if errors.Is(err, ErrHalf) {
+		h.d.mu.Lock()
+		p = p[:len(p)/2]
+	} else if err != nil {
 		return 0, err
 	}
 	defer h.d.mu.Unlock()
@@ -269,7 +278,7 @@ func (h *handle) WriteAt(p []byte, off int64) (int, error) {
 	}
 	copy(h.f.bytes()[off:], p)
 	h.d.recordLocked(h.f)
-	return len(p), nil
+	return len(p), err
 }
 
 // Truncate implements [segment.File].
