@@ -175,7 +175,8 @@ func (l *life) room() int {
 	return limit - 4096 - 80
 }
 
-// cut truncates or resets. A truncation that drops nothing makes what is there durable all the same.
+// cut truncates or resets. A truncation that drops nothing makes what is there durable all the
+// same.
 func (l *life) cut(s step) error {
 	now := l.or.now()
 	n := journal.Seq(min(s.n, len(now.recs)))

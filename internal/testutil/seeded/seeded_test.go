@@ -18,8 +18,8 @@ import (
 
 const root = "../../.."
 
-// short is how many of the bugs go test runs, each one a fixed distance from the last, beginning with
-// another one every day; make torture runs all.
+// short is how many of the bugs go test runs, each one a fixed distance from the last, beginning
+// with another one every day; make torture runs all.
 const short = 10
 
 // TestBugsApply: each bug is a change of today's source.

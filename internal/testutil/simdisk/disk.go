@@ -316,8 +316,8 @@ func (d *Disk) SyncDir(path string) error {
 	return nil
 }
 
-// ErrHalf, as what [Disk.OnOp] returns for a read or a write, has half of it done before it fails, as
-// a disk that is full, or fails, does.
+// ErrHalf, as what [Disk.OnOp] returns for a read or a write, has half of it done before it fails,
+// as a disk that is full, or fails, does.
 var ErrHalf = errors.New("half of it was done")
 
 // Ops counts operations and lets the k-th, from 0, fail with Err: once, or from then on.

@@ -102,7 +102,8 @@ func table(results []result) string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %.0f %% | %d | %s | %s | %s |\n",
 			r.fault.name, thousands(r.progress.Runs),
-			100*float64(r.progress.Runs)/float64(r.fault.long), r.progress.Violations, seed, r.took.Round(time.Second), r.remark())
+			100*float64(r.progress.Runs)/float64(r.fault.long), r.progress.Violations, seed,
+			r.took.Round(time.Second), r.remark())
 	}
 	return b.String()
 }
