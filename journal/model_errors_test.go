@@ -47,7 +47,7 @@ func TestModelErrors(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		stride = 7
 	}
-	c := torture.Start(t, "an error, or half a read or write, at operation k, once and sticky; then crashes",
+	c := torture.Start(t, "an error at operation k, then crashes",
 		int64(modelStates(t, 80_000)))
 	for n, text := range errorScripts {
 		all.errors(c, text, uint64(n), stride)

@@ -530,7 +530,10 @@ var bugs = []bug{
 		file: "segment/read.go",
 		old:  "	return from >= end && seq == s.Next(), nil\n",
 		new:  "	return true, nil\n",
-		more: []edit{{"		if err != nil || h.seq != seq {\n			return false, nil\n", "		if err != nil || h.seq != seq {\n			return true, nil\n"}},
+		more: []edit{{
+			"		if err != nil || h.seq != seq {\n			return false, nil\n",
+			"		if err != nil || h.seq != seq {\n			return true, nil\n",
+		}},
 		pkg:  "./recovery", run: "^TestSettleLooksAgain$",
 		cost: "what the disk has lost is shown as durable",
 	},
