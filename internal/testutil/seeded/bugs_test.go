@@ -534,7 +534,7 @@ var bugs = []bug{
 			"		if err != nil || h.seq != seq {\n			return false, nil\n",
 			"		if err != nil || h.seq != seq {\n			return true, nil\n",
 		}},
-		pkg:  "./recovery", run: "^TestSettleLooksAgain$",
+		pkg: "./recovery", run: "^TestSettleLooksAgain$",
 		cost: "what the disk has lost is shown as durable",
 	},
 }
