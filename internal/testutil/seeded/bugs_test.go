@@ -243,14 +243,12 @@ var bugs = []bug{
 	{
 		name: "a claim of what was published while the sync ran",
 		file: "journal/sync.go",
-		old: `	j.syncer.pos = pos
-	j.mu.Lock()
+		old: `	j.mu.claim, j.mu.unclaimed = pos, true
 `,
-		new: `	j.mu.Lock()
+		new: `	j.mu.claim, j.mu.unclaimed = pos, true
 	if w := j.mu.writer; w != nil {
-		pos = w.Position()
+		j.mu.claim = w.Position()
 	}
-	j.syncer.pos = pos
 `,
 		pkg: "./journal", run: crashes,
 		cost: "Open refuses a journal that a power cut has left in order",

@@ -103,7 +103,7 @@ func (b *bug) caught(ctx context.Context, dir string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-failfast",
-		"-timeout=240s", "-overlay="+overlay, "-run="+b.run, b.pkg)
+		"-timeout=100s", "-overlay="+overlay, "-run="+b.run, b.pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "MMJOURNAL_MODEL_STATES=60000", "MMJOURNAL_RUNS=",
 		"MMJOURNAL_PROGRESS=", "MMJOURNAL_TIME=", "MMJOURNAL_SEED=")
