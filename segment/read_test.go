@@ -394,3 +394,28 @@ func TestAcquireDrop(t *testing.T) {
 		t.Error("acquired a segment that is gone")
 	}
 }
+
+// TestReadDamagedUniform: where all records of a page are of one size, each is found without going
+// from frame to frame. It is checked all the same, and damage to another one is none of its business.
+func TestReadDamagedUniform(t *testing.T) {
+	w := heapWriter(t, 64<<10)
+	for range 100 {
+		mustAppend(t, w, strings.Repeat("x", 500))
+	}
+	for damaged := Seq(1); damaged <= 100; damaged++ {
+		at, err := w.s.Locate(damaged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.s.m.b[at+HeaderSize+100] ^= 1
+		for _, seq := range []Seq{damaged, damaged%100 + 1} {
+			_, err := w.s.Read(seq, nil)
+			viewed := w.s.View(seq, func([]byte) error { return nil })
+			if hurt := seq == damaged; errors.Is(err, ErrCorrupt) != hurt ||
+				errors.Is(viewed, ErrCorrupt) != hurt {
+				t.Errorf("record %d is damaged; %d: %v, %v", damaged, seq, err, viewed)
+			}
+		}
+		w.s.m.b[at+HeaderSize+100] ^= 1
+	}
+}

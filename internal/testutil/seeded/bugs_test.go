@@ -477,7 +477,7 @@ var bugs = []bug{
 `,
 		new: `	if err != nil || !h.kind.IsRecord() {
 `,
-		pkg: "./journal", run: damages,
+		pkg: "./segment", run: "^TestReadDamaged",
 		cost: "rotten bytes are returned as a record",
 	},
 	{

@@ -105,7 +105,7 @@ func (b *bug) caught(ctx context.Context, dir string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-failfast",
 		"-timeout=100s", "-overlay="+overlay, "-run="+b.run, b.pkg)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "MMJOURNAL_MODEL_STATES=60000", "MMJOURNAL_RUNS=",
+	cmd.Env = append(os.Environ(), "MMJOURNAL_MODEL_STATES=200000", "MMJOURNAL_RUNS=",
 		"MMJOURNAL_PROGRESS=", "MMJOURNAL_TIME=", "MMJOURNAL_SEED=")
 	out, err := cmd.CombinedOutput()
 	switch text := string(out); {
