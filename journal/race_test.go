@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"mmjournal/internal/testutil/torture"
 	"mmjournal/journal"
 	"mmjournal/segment"
 )
@@ -18,30 +19,33 @@ import (
 // a real mapping: here the heap is mapped.
 func TestEverythingAtOnce(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
-	for _, d := range []journal.Durability{journal.Synced, journal.Published, journal.Interval} {
-		t.Run(d.String(), func(t *testing.T) {
-			heap := segment.NewHeapFS()
-			j, err := journal.OpenFSBackground(heap, "/j", &journal.Options{
-				SegmentSize: 16384, Durability: d, SyncInterval: 1,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			storm(t, j)
-			j, err = journal.OpenFS(heap, "/j", &journal.Options{
-				SegmentSize: 8192, VerifyOnOpen: true,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range collect(t, j, 0) {
-				if !proper([]byte(p)) {
-					t.Fatalf("a record that nobody wrote: %.40q", p)
-				}
-			}
-			mustClose(t, j)
-		})
+	c := torture.Start(t, "everything at once", 1)
+	for c.Next() {
+		for _, d := range []journal.Durability{journal.Synced, journal.Published, journal.Interval} {
+			t.Run(d.String(), func(t *testing.T) { everythingAtOnce(t, d, c.Seed()) })
+		}
 	}
+}
+
+func everythingAtOnce(t *testing.T, d journal.Durability, seed uint64) {
+	heap := segment.NewHeapFS()
+	j, err := journal.OpenFSBackground(heap, "/j", &journal.Options{
+		SegmentSize: 16384, Durability: d, SyncInterval: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	storm(t, j, seed)
+	j, err = journal.OpenFS(heap, "/j", &journal.Options{SegmentSize: 8192, VerifyOnOpen: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range collect(t, j, 0) {
+		if !proper([]byte(p)) {
+			t.Fatalf("a record that nobody wrote: %.40q", p)
+		}
+	}
+	mustClose(t, j)
 }
 
 // proper reports whether a payload is one of ours: it says its own length.
@@ -58,14 +62,14 @@ func payload(r *rand.Rand) []byte {
 }
 
 // storm uses j in every way at once until it is closed.
-func storm(t *testing.T, j *journal.Journal) {
+func storm(t *testing.T, j *journal.Journal, seed uint64) {
 	var done sync.WaitGroup
 	var steps atomic.Int64
 	var stop atomic.Bool
 	run := func(n int, f func(r *rand.Rand) error) {
 		for i := range n {
 			done.Go(func() {
-				r := rand.New(rand.NewPCG(uint64(i), uint64(n)))
+				r := rand.New(rand.NewPCG(uint64(i), uint64(n)|seed<<8))
 				for !stop.Load() {
 					err := f(r)
 					steps.Add(1)

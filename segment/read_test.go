@@ -396,7 +396,8 @@ func TestAcquireDrop(t *testing.T) {
 }
 
 // TestReadDamagedUniform: where all records of a page are of one size, each is found without going
-// from frame to frame. It is checked all the same, and damage to another one is none of its business.
+// from frame to frame. It is checked all the same, and damage to another one is none of its
+// business.
 func TestReadDamagedUniform(t *testing.T) {
 	w := heapWriter(t, 64<<10)
 	for range 100 {
