@@ -533,3 +533,26 @@ func TestErrorTexts(t *testing.T) {
 }
 
 var errRuntime = errors.New("what the runtime said")
+
+// TestPlausible: a link is not followed to a predecessor that could not hold what it says.
+func TestPlausible(t *testing.T) {
+	for _, c := range []struct {
+		from, base Seq
+		end        Offset
+		want       bool
+	}{
+		{1, 1, LinkEnd, true},
+		{1, 2, LinkEnd, false},
+		{1, 2, LinkEnd + HeaderSize, true},
+		{1, 101, LinkEnd + 100*HeaderSize, true},
+		{1, 102, LinkEnd + 100*HeaderSize, false},
+		{2, 1, LinkEnd + 100*HeaderSize, false},
+		{1, 1 << 40, MaxSize, false}, // more than Segment.state can count
+		{1, math.MaxUint64, MaxSize, false},
+	} {
+		l := Link{Base: c.base, PredEnd: c.end}
+		if got := l.Plausible(&Link{Base: c.from}); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
