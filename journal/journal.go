@@ -186,7 +186,7 @@ func folioFor(d Durability) int {
 	return 256 << 10
 }
 
-// open is Open without lock and directory: scan, settle, scan again, act on the plan.
+// open is Open without lock and directory: scan, settle what was found, act on the plan.
 func open(
 	fsys segment.FS, dir string, o Options, zeroChunk int, background bool,
 ) (*Journal, error) {

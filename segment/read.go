@@ -43,9 +43,10 @@ func (s *Segment) record(seq Seq) (p []byte, end Offset, err error) {
 	s.loadIndex.Do(s.findIndex)
 	base, next := s.Link.Base, s.Next()
 	if seq < next {
-		at, ok := s.index.guess(seq-base, s.End(), next-base)
-		if p, end, ok := s.verify(at, seq, ok); ok {
-			return p, end, nil
+		if at, ok := s.index.guess(seq-base, s.End(), next-base); ok {
+			if p, end, found := s.verify(at, seq); found {
+				return p, end, nil
+			}
 		}
 	}
 	at, err := s.locate(seq)
@@ -56,9 +57,9 @@ func (s *Segment) record(seq Seq) (p []byte, end Offset, err error) {
 }
 
 // verify returns the payload of the record seq if that is what is at offset at, which may be wrong.
-func (s *Segment) verify(at Offset, seq Seq, ok bool) (p []byte, end Offset, found bool) {
+func (s *Segment) verify(at Offset, seq Seq) (p []byte, end Offset, found bool) {
 	b, limit := s.published()
-	if !ok || at < LinkEnd || at > limit-HeaderSize || le.Uint64(b[at+8:])>>8 != uint64(seq) {
+	if at < LinkEnd || at > limit-HeaderSize || le.Uint64(b[at+8:])>>8 != uint64(seq) {
 		return nil, 0, false
 	}
 	h, err := readHeader(b, at)

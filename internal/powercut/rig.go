@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -89,6 +90,15 @@ func (s *session) lives(number int, seed uint64, rounds, ops int, twice bool) []
 	return []Workload{first, second}
 }
 
+// watch ends a workload that hangs, and the disk that it waits for.
+func (s *session) watch(cmd *exec.Cmd) *time.Timer {
+	return time.AfterFunc(patience, func() {
+		fmt.Fprintln(os.Stderr, "powercut: a workload hangs")
+		s.disk.kill()
+		_ = cmd.Process.Kill()
+	})
+}
+
 // run runs a workload to its end.
 func (s *session) run(w Workload) error {
 	cmd, err := process(workloadEnv, w)
@@ -100,12 +110,7 @@ func (s *session) run(w Workload) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	stop := time.AfterFunc(patience, func() {
-		fmt.Fprintln(os.Stderr, "powercut: a workload hangs")
-		s.disk.kill()
-		_ = cmd.Process.Kill()
-	})
-	defer stop.Stop()
+	defer s.watch(cmd).Stop()
 	err = cmd.Wait()
 	if w.Die > 0 && cmd.ProcessState.String() == "signal: killed" {
 		return nil

@@ -5,9 +5,7 @@ package powercut
 import (
 	"bufio"
 	"fmt"
-	"os"
 	"strings"
-	"time"
 )
 
 // recordErrors records a life on a disk that fails, and after it has been killed and the disk
@@ -65,12 +63,7 @@ func (s *session) runAndKill(w Workload) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	stop := time.AfterFunc(patience, func() {
-		fmt.Fprintln(os.Stderr, "powercut: a workload hangs")
-		s.disk.kill()
-		_ = cmd.Process.Kill()
-	})
-	defer stop.Stop()
+	defer s.watch(cmd).Stop()
 	line, rerr := bufio.NewReader(stdout).ReadString('\n')
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()

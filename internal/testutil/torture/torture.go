@@ -79,9 +79,7 @@ func Start(t testing.TB, fault string, n int64) *Counter {
 	if number("MMJOURNAL_SEED", &seed) {
 		c.base, c.p.Of, c.until = uint64(seed), 1, time.Time{}
 	}
-	if dir := os.Getenv("MMJOURNAL_PROGRESS"); dir != "" {
-		c.file = dir
-	}
+	c.file = os.Getenv("MMJOURNAL_PROGRESS")
 	t.Cleanup(c.finish)
 	return c
 }
