@@ -120,7 +120,7 @@ func (j *Journal) checkSize(frames int64, payload int) error {
 // acknowledge waits for what the durability level promises, and returns first.
 func (j *Journal) acknowledge(first, last Seq) (Seq, error) {
 	if j.opts.Durability == Synced {
-		if err := j.WaitDurable(context.Background(), last); err != nil {
+		if err := j.waitDurable(context.Background(), last); err != nil {
 			return 0, err
 		}
 	}
@@ -230,6 +230,9 @@ func (j *Journal) rollLocked() error {
 		return j.unprepared("prepare a segment", err)
 	}
 	w := j.mu.writer
+	if err := w.Take().Move(); err != nil {
+		return errors.Join(j.fail(err), seg.Drop())
+	}
 	if err := w.Seal(&seg.Identity); err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
@@ -254,6 +257,7 @@ func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segm
 	}
 	next := append(chain[:len(chain):len(chain)], seg)
 	j.chain.Store(&next)
+	w.Use(j.mu.stage)
 	j.mu.writer = w
 	j.mu.unclaimed = false
 	j.mu.atMark = false

@@ -9,7 +9,7 @@ func OpenFS(fsys segment.FS, dir string, o *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(fsys, dir, opts, 0, false)
+	return open(fsys, dir, opts, noFolio, false)
 }
 
 // OpenReadOnlyFS is OpenReadOnly on any file system.
@@ -34,5 +34,5 @@ func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error)
 	if err != nil {
 		return nil, err
 	}
-	return open(fsys, dir, opts, 0, true)
+	return open(fsys, dir, opts, noFolio, true)
 }

@@ -14,7 +14,7 @@ type factory struct {
 	fsys       segment.FS
 	dir        string
 	size       int64
-	zeroChunk  int
+	folio      folio
 	background bool // false: only take prepares, in the caller's goroutine
 
 	mu struct {
@@ -25,6 +25,7 @@ type factory struct {
 		busy    bool // a preparation is under way, without the lock
 		stopped bool
 		broken  error // a directory sync failed: not to be repeated
+		group   int64 // bytes that a sync has made durable: a mean that forgets
 		stats   factoryStats
 	}
 	idle sync.Cond // signalled when busy becomes false; on mu
@@ -37,8 +38,10 @@ type factoryStats struct {
 	stallTime   time.Duration
 }
 
-func newFactory(fsys segment.FS, dir string, size int64, zeroChunk int, background bool) *factory {
-	f := &factory{fsys: fsys, dir: dir, size: size, zeroChunk: zeroChunk, background: background}
+func newFactory(
+	fsys segment.FS, dir string, size int64, folio folio, background bool,
+) *factory {
+	f := &factory{fsys: fsys, dir: dir, size: size, folio: folio, background: background}
 	f.idle.L = &f.mu
 	return f
 }
@@ -48,6 +51,13 @@ func (f *factory) begin(id segment.ID, next uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.id, f.mu.next = id, next
+}
+
+// noteGroup tells how many bytes a sync has made durable: by that the next segments are zeroed.
+func (f *factory) noteGroup(n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.group += (n - f.mu.group) / 8
 }
 
 // want starts to prepare a segment in the background, if none is ready or under way.
@@ -97,8 +107,9 @@ func (f *factory) ensureLocked() error {
 func (f *factory) prepareLocked() error {
 	start := time.Now()
 	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
+	zeroChunk := f.folio(f.mu.group)
 	f.mu.Unlock()
-	seg, err := segment.Prepare(f.fsys, f.dir, id, f.zeroChunk)
+	seg, err := segment.Prepare(f.fsys, f.dir, id, zeroChunk)
 	f.mu.Lock()
 	f.mu.busy = false
 	f.idle.Broadcast()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,6 +49,7 @@ type Journal struct {
 	mu struct {
 		sync.Mutex
 		writer    *segment.Writer // nil until the first frame of this life, after a cut
+		stage     *segment.Stage  // the writers', with Durability Synced; else nil
 		start     segment.Link    // what the first segment of this life links to, while writer is nil
 		firstLive Seq             // what the next mark or link says
 		claim     segment.Position
@@ -155,7 +157,7 @@ func OpenMemory(o *Options) (*Journal, error) {
 		return nil, err
 	}
 	fsys := segment.NewMemFS()
-	j, err := open(fsys, memoryDir, opts, 0, true)
+	j, err := open(fsys, memoryDir, opts, noFolio, true)
 	if err != nil {
 		return nil, errors.Join(err, forget(fsys))
 	}
@@ -175,26 +177,26 @@ func forget(fsys segment.FS) error {
 	return err
 }
 
-// folioFor returns the size of the writes that zero a new segment. The page cache keeps a file in
-// folios of the size in which it was written, and a sync writes whole folios: the smallest make
-// small syncs cheap, large ones first touches. Above 256 KiB those gain no more, and the first
-// store after a sync costs several times as much.
-func folioFor(d Durability) int {
-	if d == Synced {
-		return 4 << 10
-	}
-	return 256 << 10
-}
+// leastWrite is the size from which on groups of appends are written by a system call; tests lower
+// it. Below, the one or two faults of a store through the mapping cost no more.
+var leastWrite = 8 << 10
+
+// coherent says whether a file's mappings show at once what is written to it (mmap(2) of OpenBSD:
+// not without msync).
+const coherent = runtime.GOOS != "openbsd"
 
 // open is Open without lock and directory: scan, settle what was found, act on the plan.
 func open(
-	fsys segment.FS, dir string, o Options, zeroChunk int, background bool,
+	fsys segment.FS, dir string, o Options, folio folio, background bool,
 ) (*Journal, error) {
 	j := &Journal{
 		fsys: fsys, dir: dir, opts: o, log: o.Logger.With(zap.String("journal", dir)),
-		factory: newFactory(fsys, dir, o.SegmentSize, zeroChunk, background),
+		factory: newFactory(fsys, dir, o.SegmentSize, folio, background),
 	}
 	j.names = names{fsys: fsys, dir: dir}
+	if o.Durability == Synced && coherent {
+		j.mu.stage = &segment.Stage{Least: leastWrite}
+	}
 	st, err := settled(fsys, dir, o.VerifyOnOpen)
 	switch {
 	case errors.Is(err, recovery.ErrNotExist) && !o.MustExist:
@@ -330,6 +332,7 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	chain[last] = seg
 	j.chain.Store(&chain)
 	j.mu.writer = segment.ResumeWriter(seg, scan)
+	j.mu.writer.Use(j.mu.stage)
 	j.mu.atMark = true
 	j.setPrepareAt(seg)
 	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on

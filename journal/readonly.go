@@ -38,7 +38,7 @@ func openReadOnly(fsys segment.FS, dir string, o Options) (*Journal, error) {
 	j := &Journal{
 		fsys: fsys, dir: dir, opts: o, log: o.Logger, readOnly: true, damage: st.Err,
 		report:  st.Report,
-		factory: newFactory(fsys, dir, o.SegmentSize, 0, false),
+		factory: newFactory(fsys, dir, o.SegmentSize, noFolio, false),
 	}
 	j.begin(st.TakeChain(), st.FirstLive, st.Next, segment.Link{})
 	j.durable.Store(uint64(st.Report.Durable))

@@ -129,12 +129,12 @@ func readFrame(b []byte, off Offset, salt uint64) (h header, payload []byte, err
 	return h, b[off+HeaderSize : off+Offset(h.length)], nil
 }
 
-// fillFrame writes everything of a frame but its publication, which it returns. The payload must
-// already be in place, and crc be its checksum.
-func fillFrame(b []byte, off Offset, n int, crc uint32, salt uint64, seq Seq, kind Kind) uint64 {
+// fillFrame writes everything of the frame f, at offset off of the file, but its publication, which
+// it returns. The payload must already be in place, and crc be its checksum.
+func fillFrame(f []byte, off Offset, n int, crc uint32, salt uint64, seq Seq, kind Kind) uint64 {
 	length := uint32(HeaderSize + n)
 	sk := seqKind(seq, kind)
-	le.PutUint64(b[off+8:], sk)
+	le.PutUint64(f[8:], sk)
 	return publication(length, bind(crc, salt, off, length, sk))
 }
 

@@ -167,7 +167,7 @@ func payloads(tb testing.TB, s *Segment) []string {
 // putFrame writes any frame at off, with the right checksum, and returns where the next one goes.
 func putFrame(b []byte, off Offset, salt uint64, seq Seq, kind Kind, payload []byte) Offset {
 	copy(b[off+HeaderSize:], payload)
-	store64(b, off, fillFrame(b, off, len(payload), Checksum(payload), salt, seq, kind))
+	store64(b, off, fillFrame(b[off:], off, len(payload), Checksum(payload), salt, seq, kind))
 	return off + pad8(Offset(HeaderSize+len(payload)))
 }
 

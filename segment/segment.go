@@ -236,8 +236,6 @@ func (s *Segment) Sync() error {
 	return nil
 }
 
-var errReleased = errors.New("file is closed already")
-
 // Release closes the file: the segment is full and durable, or only read. The mapping stays, and
 // cannot be stored to any more.
 func (s *Segment) Release() error {

@@ -6,10 +6,12 @@ import (
 )
 
 // Writer appends frames to a segment: it reserves space, fills it, and publishes it with one atomic
-// store. One goroutine at a time may use it. Any error, but those of AppendFunc's function, is a
-// *FaultError, after which the writer must not be used any more.
+// store; with a [Stage] the last step is [Group.Move]'s. One goroutine at a time may use it. Any
+// error, but those of AppendFunc's function, is a *FaultError, after which the writer must not be
+// used any more.
 type Writer struct {
 	s       *Segment
+	stage   *Stage // where frames are filled; nil: in the mapping
 	at      Offset // of the next frame
 	next    Seq    // of the next record
 	limit   Offset // where records end at the latest; then a closing mark, a seal, the index fit
@@ -22,6 +24,7 @@ type Writer struct {
 		next    Seq
 		records uint64
 		items   int64 // in the sparse index
+		staged  int   // bytes
 	}
 }
 
@@ -71,8 +74,9 @@ func (w *Writer) Fits(n int64, mark bool) bool {
 func (w *Writer) Append(payload []byte, crc uint32) (err error) {
 	defer w.catch("append", debug.SetPanicOnFault(true), &err)
 	w.begin(FrameSize(int64(len(payload))))
-	copy(w.space(len(payload)), payload)
-	w.publish(w.fill(len(payload), crc, KindRecord))
+	f := w.frame(len(payload))
+	copy(f[HeaderSize:], payload)
+	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
 	return nil
 }
 
@@ -81,19 +85,26 @@ func (w *Writer) Append(payload []byte, crc uint32) (err error) {
 func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err error) {
 	defer w.catch("append", debug.SetPanicOnFault(true), &err)
 	w.begin(FrameSize(int64(n)))
-	dst := w.space(n)
-	if refused = fn(dst[:n:n]); refused != nil {
+	f := w.frame(n)
+	dst := f[HeaderSize : HeaderSize+n : HeaderSize+n]
+	if w.stage != nil {
+		clear(dst)
+	}
+	if refused = fn(dst); refused != nil {
 		w.rollback()
 		return refused, nil
 	}
-	w.publish(w.fill(n, Checksum(dst), KindRecord))
+	w.publish(f, w.fill(f, n, Checksum(dst), KindRecord))
 	return nil, nil
 }
 
 // AppendBatch appends the payloads as one batch: readers see all of its records at once, and after
 // a crash all or none are there. crcs are their checksums. They must fit.
 func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
-	if len(payloads) == 1 {
+	switch len(payloads) {
+	case 0:
+		return nil
+	case 1:
 		return w.Append(payloads[0], crcs[0])
 	}
 	defer w.catch("append", debug.SetPanicOnFault(true), &err)
@@ -102,7 +113,7 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 		size += FrameSize(int64(len(p)))
 	}
 	w.begin(size)
-	b, first := w.s.m.b, w.at
+	var first []byte
 	var firstWord uint64
 	last := len(payloads) - 1
 	for i, p := range payloads {
@@ -110,19 +121,25 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 		if i == last {
 			kind = KindBatchEnd
 		}
-		copy(w.space(len(p)), p)
-		word, size := w.fill(len(p), crcs[i], kind)
-		if i == 0 {
-			firstWord = word
-		} else {
-			store64(b, w.at, word)
+		f := w.frame(len(p))
+		copy(f[HeaderSize:], p)
+		word := w.fill(f, len(p), crcs[i], kind)
+		switch {
+		case w.stage != nil:
+			w.stage.publish(f, word)
+		case i == 0:
+			first, firstWord = f, word
+		default:
+			store64(f, 0, word)
 		}
-		w.advance(size)
+		w.advance(f)
 	}
-	w.s.m.notify()
-	store64(b, first, firstWord)
-	w.s.m.notify()
-	w.s.publish(w.at, w.next)
+	if w.stage == nil {
+		w.s.m.notify()
+		store64(first, 0, firstWord)
+		w.s.m.notify()
+		w.s.publish(w.at, w.next)
+	}
 	return nil
 }
 
@@ -140,8 +157,9 @@ func (w *Writer) Mark(m Mark) (ok bool, err error) {
 }
 
 // Seal writes the sparse index and the last frame, which names the successor. The index is there
-// before the seal is.
+// before the seal is. What is staged must have been moved.
 func (w *Writer) Seal(succ *Identity) (err error) {
+	w.stage = nil
 	defer w.s.catch("seal", debug.SetPanicOnFault(true), &err)
 	items := w.s.index.all()
 	end := w.at + sealFrame
@@ -164,10 +182,10 @@ func (w *Writer) Seal(succ *Identity) (err error) {
 // control appends a frame of a fixed size.
 func (w *Writer) control(kind Kind, n int, encode func([]byte)) (err error) {
 	defer w.s.catch("append "+kind.String(), debug.SetPanicOnFault(true), &err)
-	p := w.space(n)
+	f := w.frame(n)
+	p := f[HeaderSize : HeaderSize+n]
 	encode(p)
-	word, size := w.fill(n, Checksum(p), kind)
-	w.publish(word, size)
+	w.publish(f, w.fill(f, n, Checksum(p), kind))
 	return nil
 }
 
@@ -176,6 +194,9 @@ func (w *Writer) begin(size int64) {
 	b := &w.before
 	b.at, b.end, b.next, b.records = w.at, w.at+Offset(size), w.next, w.records
 	b.items = w.s.index.n.Load()
+	if w.stage != nil {
+		b.staged = len(w.stage.buf)
+	}
 }
 
 // rollback goes back to there. Nothing has been published since; bytes behind the end are zero
@@ -184,35 +205,47 @@ func (w *Writer) rollback() {
 	b := &w.before
 	w.at, w.next, w.records = b.at, b.next, b.records
 	w.s.index.cut(b.items)
+	if w.stage != nil {
+		w.stage.buf = w.stage.buf[:b.staged]
+		return
+	}
 	clear(w.s.m.b[b.at:b.end])
 }
 
-// space returns where the payload of the next frame goes.
-func (w *Writer) space(n int) []byte {
-	from := w.at + HeaderSize
-	return w.s.m.b[from : from+Offset(n)]
+// frame returns where the next frame goes, whose payload has n bytes.
+func (w *Writer) frame(n int) []byte {
+	size := pad8(Offset(HeaderSize + n))
+	if w.stage != nil {
+		return w.stage.frame(int(size))
+	}
+	return w.s.m.b[w.at : w.at+size]
 }
 
 // fill completes the next frame, whose payload is in place, but for its publication, which it
-// returns with the frame's size. It counts and indexes a record.
-func (w *Writer) fill(n int, crc uint32, kind Kind) (word uint64, size Offset) {
-	word = fillFrame(w.s.m.b, w.at, n, crc, w.s.Salt, w.next, kind)
+// returns. It counts and indexes a record.
+func (w *Writer) fill(f []byte, n int, crc uint32, kind Kind) (word uint64) {
+	word = fillFrame(f, w.at, n, crc, w.s.Salt, w.next, kind)
 	if kind.IsRecord() {
 		w.s.index.add(w.next-w.s.Link.Base, w.at, w.stamp)
 		w.next++
 		w.records++
 	}
-	return word, pad8(Offset(HeaderSize + n))
+	return word
 }
 
-// publish makes the frame at w.at visible: to other processes by its first word, to this one by end
+// publish makes the next frame visible: to other processes by its first word, to this one by end
 // and next.
-func (w *Writer) publish(word uint64, size Offset) {
+func (w *Writer) publish(f []byte, word uint64) {
+	if w.stage != nil {
+		w.stage.publish(f, word)
+		w.advance(f)
+		return
+	}
 	w.s.m.notify()
-	store64(w.s.m.b, w.at, word)
+	store64(f, 0, word)
 	w.s.m.notify()
-	w.advance(size)
+	w.advance(f)
 	w.s.publish(w.at, w.next)
 }
 
-func (w *Writer) advance(size Offset) { w.at += size }
+func (w *Writer) advance(f []byte) { w.at += Offset(len(f)) }
