@@ -21,22 +21,42 @@ import (
 // What the tests share that kill processes: a child is this test binary again; TestMain does in it
 // what an environment variable says, and it reports through a pipe.
 
+// reportKind says what a child reports. TestKill has acknowledged only.
+type reportKind uint32
+
+const (
+	acknowledged reportKind = iota // an append has returned: a record of it
+	beginning                      // Open begins
+	opened                         // Open has returned: seq is the last record, n the first
+	seen                           // a reader was shown a record
+	truncating                     // TruncateFront(seq) begins
+	truncated                      // it has returned
+	closing                        // Close begins
+	closed                         // it has returned
+	followed                       // the follower was shown a record
+	looked                         // it has read up to seq, at its n-th look
+	moving                         // it got ErrMoving
+	passed                         // the records after seq, up to n, were gone before it saw them
+)
+
 // author says who wrote a record: a goroutine of a life of the journal.
 type author struct{ life, writer uint32 }
 
 // report is of fixed size, and small enough for a pipe to pass it on whole.
 type report struct {
+	kind reportKind
 	author
 	n   uint64 // counts the author's records, from 0
 	seq journal.Seq
 	sum uint64 // of the payload
 }
 
-const reportSize = 32
+const reportSize = 36
 
 func (r *report) encode() []byte {
 	le := binary.LittleEndian
-	b := le.AppendUint32(make([]byte, 0, reportSize), r.writer)
+	b := le.AppendUint32(make([]byte, 0, reportSize), uint32(r.kind))
+	b = le.AppendUint32(b, r.writer)
 	b = le.AppendUint32(b, r.life)
 	b = le.AppendUint64(b, r.n)
 	b = le.AppendUint64(b, uint64(r.seq))
@@ -46,8 +66,8 @@ func (r *report) encode() []byte {
 func decodeReport(b []byte) report {
 	le := binary.LittleEndian
 	return report{
-		author{writer: le.Uint32(b), life: le.Uint32(b[4:])},
-		le.Uint64(b[8:]), journal.Seq(le.Uint64(b[16:])), le.Uint64(b[24:]),
+		reportKind(le.Uint32(b)), author{writer: le.Uint32(b[4:]), life: le.Uint32(b[8:])},
+		le.Uint64(b[12:]), journal.Seq(le.Uint64(b[20:])), le.Uint64(b[28:]),
 	}
 }
 

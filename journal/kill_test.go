@@ -102,7 +102,7 @@ func killWriter(j *journal.Journal, a killArgs, writer uint32, reports io.Writer
 			os.Exit(5)
 		}
 		for i, p := range payloads {
-			ack := report{who, n + uint64(i), seq + journal.Seq(i), payloadSum(p)}
+			ack := report{acknowledged, who, n + uint64(i), seq + journal.Seq(i), payloadSum(p)}
 			if _, err := reports.Write(ack.encode()); err != nil {
 				os.Exit(6)
 			}
