@@ -1,16 +1,11 @@
 package journal_test
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,60 +25,13 @@ const (
 	killBatch   = 3 // records per batch; the last writer appends batches
 )
 
-// killReport says that an append has returned. A pipe passes it on whole.
-type killReport struct {
-	writer, life uint32
-	n            uint64 // counts the writer's records in this life, from 0
-	seq          uint64
-	sum          uint64 // of the payload
-}
-
-const killReportSize = 32
-
-func (r *killReport) encode() []byte {
-	b := make([]byte, 0, killReportSize)
-	b = binary.LittleEndian.AppendUint32(b, r.writer)
-	b = binary.LittleEndian.AppendUint32(b, r.life)
-	b = binary.LittleEndian.AppendUint64(b, r.n)
-	b = binary.LittleEndian.AppendUint64(b, r.seq)
-	return binary.LittleEndian.AppendUint64(b, r.sum)
-}
-
-func decodeKillReport(b []byte) killReport {
-	le := binary.LittleEndian
-	return killReport{
-		le.Uint32(b), le.Uint32(b[4:]), le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:]),
-	}
-}
-
-// killPayload is a record: who wrote it, random bytes, and a checksum of both.
-func killPayload(r *rand.Rand, writer, life uint32, n uint64) []byte {
-	size := 20 + r.IntN(200)
+// killPayload is a record of a random size.
+func killPayload(r *rand.Rand, who author, n uint64) []byte {
+	size := smallestPayload + r.IntN(200)
 	if r.IntN(8) == 0 {
 		size += r.IntN(8000)
 	}
-	b := binary.LittleEndian.AppendUint32(make([]byte, 0, size+12), writer)
-	b = binary.LittleEndian.AppendUint32(b, life)
-	b = binary.LittleEndian.AppendUint64(b, n)
-	for x := r.Uint64(); len(b) < size; x = x*6364136223846793005 + 1442695040888963407 {
-		b = append(b, byte(x>>56))
-	}
-	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
-}
-
-// parseKillPayload returns who wrote a record; seq and sum are not set.
-func parseKillPayload(b []byte) (r killReport, err error) {
-	if len(b) < 20 || crc32.ChecksumIEEE(b[:len(b)-4]) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
-		return r, fmt.Errorf("damaged record of %d bytes", len(b))
-	}
-	le := binary.LittleEndian
-	return killReport{writer: le.Uint32(b), life: le.Uint32(b[4:]), n: le.Uint64(b[8:])}, nil
-}
-
-func killSum(b []byte) uint64 {
-	h := fnv.New64a()
-	h.Write(b)
-	return h.Sum64()
+	return signPayload(r, size, who, n)
 }
 
 // killArgs is what the child is to do.
@@ -139,14 +87,14 @@ func killChild(args string) int {
 // killWriter appends and reports.
 func killWriter(j *journal.Journal, a killArgs, writer uint32, reports io.Writer) {
 	r := rand.New(rand.NewPCG(a.seed, uint64(writer)))
-	k := 1
+	who, k := author{a.life, writer}, 1
 	if writer == killWriters-1 {
 		k = killBatch
 	}
 	for n := uint64(0); ; n += uint64(k) {
 		payloads := make([][]byte, k)
 		for i := range payloads {
-			payloads[i] = killPayload(r, writer, a.life, n+uint64(i))
+			payloads[i] = killPayload(r, who, n+uint64(i))
 		}
 		seq, err := killAppend(j, payloads, writer, n)
 		if err != nil {
@@ -154,8 +102,8 @@ func killWriter(j *journal.Journal, a killArgs, writer uint32, reports io.Writer
 			os.Exit(5)
 		}
 		for i, p := range payloads {
-			report := killReport{writer, a.life, n + uint64(i), uint64(seq) + uint64(i), killSum(p)}
-			if _, err := reports.Write(report.encode()); err != nil {
+			ack := report{acknowledged, who, n + uint64(i), seq + journal.Seq(i), payloadSum(p)}
+			if _, err := reports.Write(ack.encode()); err != nil {
 				os.Exit(6)
 			}
 		}
@@ -193,7 +141,7 @@ func killReader(a killArgs, own *journal.Journal) {
 func killRead(j *journal.Journal, from journal.Seq) error {
 	for rec, err := range j.Records(from) {
 		if err == nil {
-			_, err = parseKillPayload(rec.Payload)
+			_, _, err = parsePayload(rec.Payload)
 		}
 		if err != nil {
 			return err
@@ -221,46 +169,31 @@ func killAppend(
 type killed struct {
 	args  killArgs
 	first journal.Seq
-	acked map[journal.Seq]killReport
-	count map[[2]uint32]uint64 // reported records by life and writer
+	acked map[journal.Seq]report
+	count map[author]uint64 // reported records
 }
 
 // kill runs a child and kills it when it has reported that many records. What it has managed to
 // report by then counts.
 func (k *killed) kill(t *testing.T, after int) {
 	t.Helper()
-	r, w, err := os.Pipe()
+	c, err := startChild(killEnv + "=" + k.args.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	var stderr bytes.Buffer
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), killEnv+"="+k.args.String())
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.Stderr = &stderr
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, killReportSize)
 	for n := 0; ; n++ {
 		if n == after {
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
+			c.kill()
 		}
-		if _, err := io.ReadFull(r, b); err != nil {
+		report, err := c.next()
+		if err != nil {
 			break
 		}
-		report := decodeKillReport(b)
-		k.acked[journal.Seq(report.seq)] = report
-		k.count[[2]uint32{report.life, report.writer}]++
+		k.acked[report.seq] = report
+		k.count[report.author]++
 	}
-	_ = cmd.Wait()
-	if status := cmd.ProcessState.String(); status != "signal: killed" {
-		t.Fatalf("child ended with %s: %s", status, &stderr)
+	if status := c.end(); status != killedStatus {
+		t.Fatalf("child ended with %s: %s", status, &c.stderr)
 	}
 }
 
@@ -270,7 +203,7 @@ func (k *killed) check(j *journal.Journal) error {
 	if j.First() != k.first {
 		return fmt.Errorf("first is %d, want %d", j.First(), k.first)
 	}
-	next := map[[2]uint32]uint64{}
+	next := map[author]uint64{}
 	want := k.first
 	found := 0
 	for rec, err := range j.Records(k.first) {
@@ -281,20 +214,20 @@ func (k *killed) check(j *journal.Journal) error {
 			return fmt.Errorf("I2: seq %d, want %d", rec.Seq, want)
 		}
 		want++
-		who, err := parseKillPayload(rec.Payload)
+		who, n, err := parsePayload(rec.Payload)
 		if err != nil {
 			return fmt.Errorf("I2: seq %d: %w", rec.Seq, err)
 		}
-		key := [2]uint32{who.life, who.writer}
-		if n, ok := next[key]; ok && n != who.n || !ok && who.n != 0 && k.first == 1 {
+		if want, ok := next[who]; ok && want != n || !ok && n != 0 && k.first == 1 {
 			return fmt.Errorf("I2: seq %d is record %d of writer %d in life %d, want record %d",
-				rec.Seq, who.n, who.writer, who.life, n)
+				rec.Seq, n, who.writer, who.life, want)
 		}
-		next[key] = who.n + 1
+		next[who] = n + 1
 		if report, ok := k.acked[rec.Seq]; ok {
 			found++
-			if sum := killSum(rec.Payload); report.sum != sum || report.n != who.n {
-				return fmt.Errorf("I1: seq %d is %+v, but %+v was acknowledged", rec.Seq, who, report)
+			if sum := payloadSum(rec.Payload); report.sum != sum || report.n != n {
+				return fmt.Errorf("I1: seq %d is record %d of %+v, but %+v was acknowledged",
+					rec.Seq, n, who, report)
 			}
 		}
 	}
@@ -307,18 +240,18 @@ func (k *killed) check(j *journal.Journal) error {
 
 // checkUnreported: of each writer, at most one append can have returned, or have been about to,
 // without a report; and batches are whole.
-func (k *killed) checkUnreported(next map[[2]uint32]uint64) error {
-	for key, n := range next {
-		most := k.count[key] + 1
-		if key[1] == killWriters-1 {
-			most = k.count[key] + killBatch
+func (k *killed) checkUnreported(next map[author]uint64) error {
+	for who, n := range next {
+		most := k.count[who] + 1
+		if who.writer == killWriters-1 {
+			most = k.count[who] + killBatch
 			if n%killBatch != 0 {
-				return fmt.Errorf("I4: life %d ends with %d records of a batch", key[0], n%killBatch)
+				return fmt.Errorf("I4: life %d ends with %d records of a batch", who.life, n%killBatch)
 			}
 		}
 		if n > most {
 			return fmt.Errorf("I2: writer %d in life %d has appended %d records, but reported %d",
-				key[1], key[0], n, k.count[key])
+				who.writer, who.life, n, k.count[who])
 		}
 	}
 	return nil
@@ -351,7 +284,7 @@ func TestKill(t *testing.T) {
 				dir: t.TempDir(), durability: journal.Durability(n % 2),
 				segment: 64 << 10 << r.IntN(5), seed: n,
 			},
-			first: 1, acked: map[journal.Seq]killReport{}, count: map[[2]uint32]uint64{},
+			first: 1, acked: map[journal.Seq]report{}, count: map[author]uint64{},
 		}
 		for life := range kills {
 			k.args.life = uint32(life)

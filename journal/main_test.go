@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(killEnv); dir != "" {
 		os.Exit(killChild(dir))
 	}
+	if args := os.Getenv(soakEnv); args != "" {
+		os.Exit(soakChild(args))
+	}
 	if dir := os.Getenv(traceEnv); dir != "" {
 		if err := appendForTrace(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -535,4 +535,32 @@ var bugs = []bug{
 		pkg: "./recovery", run: "^TestSettleLooksAgain$",
 		cost: "what the disk has lost is shown as durable",
 	},
+	{
+		name: "retention drops a segment that is needed",
+		file: "journal/truncate.go",
+		old: `	for n+1 < len(chain) && chain[n+1].Link.Base <= first {
+`,
+		new: `	for n+1 < len(chain) && chain[n].Link.Base <= first {
+`,
+		pkg: "./journal", run: "^TestSoak$",
+		cost: "live records vanish with the segment before them",
+	},
+	{
+		name: "one look at a journal that is written to is enough",
+		file: "recovery/state.go",
+		old: `	if !o.Live {
+`,
+		new: `	if o.Live || !o.Live {
+`,
+		pkg: "./journal", run: "^TestSoak$",
+		cost: "a reader beside a writer is told that the journal is corrupt",
+	},
+	{
+		name: "what a killed truncation has left is left for good",
+		file: "journal/names.go",
+		old:  "DeleteFunc(append(st.Dead(), st.Prepared()...), ",
+		new:  "DeleteFunc(st.Prepared(), ",
+		pkg:  "./journal", run: "^TestSoak$",
+		cost: "the disk fills with segments that nobody needs",
+	},
 }

@@ -18,6 +18,7 @@ var faults = []fault{
 	{"damage matrix", ".", "./journal", "^TestDamageMatrix$", 6_901_892, 20}, // all there are
 	{"random damage, 64 MiB", ".", "./journal", "^TestRandomDamage$", 1e6, 5},
 	{"ten kills -9 in a row under 8 writers", ".", "./journal", "^TestKill$", 500, 6},
+	{"soak: writers, readers, follower, retention, kills", ".", "./journal", "^TestSoak$", 700, 6},
 	{"everything at once, then closed", ".", "./journal", "^TestEverythingAtOnce$", 10_000, 4},
 	{"power cut, ext4", powercut, ".", "^TestPowerCut$/^ext4$", 20000, 10},
 	{"power cut, XFS", powercut, ".", "^TestPowerCut$/^xfs$", 5000, 6},
