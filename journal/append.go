@@ -257,7 +257,7 @@ func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segm
 	}
 	next := append(chain[:len(chain):len(chain)], seg)
 	j.chain.Store(&next)
-	w.Use(j.mu.stage)
+	w.Use(j.stage)
 	j.mu.writer = w
 	j.mu.unclaimed = false
 	j.mu.atMark = false

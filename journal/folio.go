@@ -17,15 +17,15 @@ func folioFor(d Durability) folio {
 }
 
 // syncedFolio: a small sync is cheapest with the smallest folios, a larger one with folios that
-// add an eighth to it at most. From unwritten on, writing the log costs less than writing every
-// byte twice (bench/README.md).
+// add an eighth to it at most. From unwritten on, writing the file system's log takes less time
+// than writing every byte twice would (bench/README.md).
 func syncedFolio(group int64) int {
-	const smallest, largest, unwritten = 4 << 10, 64 << 10, 512 << 10
+	const smallest, unwritten = 4 << 10, 256 << 10
 	if group >= unwritten {
 		return 0
 	}
 	size := smallest
-	for size < largest && int64(size)*16 <= group {
+	for int64(size)*16 <= group {
 		size *= 2
 	}
 	return size

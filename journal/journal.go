@@ -45,11 +45,13 @@ type Journal struct {
 	// ops lets one structural change (truncation, reset, close) run at a time.
 	ops sync.Mutex
 
+	// stage is where appends complete their frames, with Durability Synced; else nil.
+	stage *segment.Stage
+
 	// mu guards the append path.
 	mu struct {
 		sync.Mutex
 		writer    *segment.Writer // nil until the first frame of this life, after a cut
-		stage     *segment.Stage  // the writers', with Durability Synced; else nil
 		start     segment.Link    // what the first segment of this life links to, while writer is nil
 		firstLive Seq             // what the next mark or link says
 		claim     segment.Position
@@ -195,7 +197,7 @@ func open(
 	}
 	j.names = names{fsys: fsys, dir: dir}
 	if o.Durability == Synced && coherent {
-		j.mu.stage = &segment.Stage{Least: leastWrite}
+		j.stage = &segment.Stage{Least: leastWrite}
 	}
 	st, err := settled(fsys, dir, o.VerifyOnOpen)
 	switch {
@@ -332,7 +334,7 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	chain[last] = seg
 	j.chain.Store(&chain)
 	j.mu.writer = segment.ResumeWriter(seg, scan)
-	j.mu.writer.Use(j.mu.stage)
+	j.mu.writer.Use(j.stage)
 	j.mu.atMark = true
 	j.setPrepareAt(seg)
 	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on

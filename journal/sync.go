@@ -70,12 +70,13 @@ func (s *syncer) leave() {
 // gather lets others run who are likely to append: those whom the turn before has released, as long
 // as they have not come back. Without it, the first of them would sync its own record, and all
 // others would wait for the next sync.
-func (s *syncer) gather() {
+// Where there is much to sync already, it does not wait: the disk should not.
+func (j *Journal) gather() {
 	for range maxYields {
-		s.mu.Lock()
-		all := s.mu.waiting >= s.mu.released
-		s.mu.Unlock()
-		if all {
+		j.syncer.mu.Lock()
+		all := j.syncer.mu.waiting >= j.syncer.mu.released
+		j.syncer.mu.Unlock()
+		if all || j.stage != nil && j.stage.Large() {
 			return
 		}
 		runtime.Gosched()
@@ -133,6 +134,9 @@ func (j *Journal) waitDurable(ctx context.Context, seq Seq) error {
 		if wait == nil {
 			return j.syncTurn(seq)
 		}
+		if err := j.moveAhead(); err != nil {
+			return err
+		}
 		if ctx.Done() == nil {
 			<-wait
 			continue
@@ -145,6 +149,21 @@ func (j *Journal) waitDurable(ctx context.Context, seq Seq) error {
 	}
 }
 
+// moveAhead moves what is staged, if it is much, while a sync is under way: the next one has less to
+// do then.
+func (j *Journal) moveAhead() error {
+	if j.stage == nil || !j.stage.Large() {
+		return nil
+	}
+	j.mu.Lock()
+	group := j.mu.writer.TryTake()
+	j.mu.Unlock()
+	if err := group.Move(); err != nil {
+		return j.fail(err)
+	}
+	return nil
+}
+
 // syncTurn syncs with the turn that the caller has taken, unless somebody has just done it. A record
 // that is not durable then was dropped.
 func (j *Journal) syncTurn(seq Seq) error {
@@ -155,7 +174,7 @@ func (j *Journal) syncTurn(seq Seq) error {
 	case j.released:
 		return ErrClosed
 	}
-	j.syncer.gather()
+	j.gather()
 	if err := j.syncAll(); err != nil {
 		return err
 	}

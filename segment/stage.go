@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // Stage is where writers of a journal whose appends wait for a sync complete their frames: in
@@ -19,15 +20,24 @@ type Stage struct {
 	// are stored through the mapping, which costs a fault or two.
 	Least int
 
-	buf  []byte // the frames; the first one without its publication
-	word uint64 // which is this
+	buf   []byte // the frames; the first one without its publication
+	word  uint64 // which is this
+	large atomic.Bool
 
-	moving sync.Mutex // held from Take until Move is done
-	spare  []byte     // takes buf's place at the next Take; guarded by moving
+	moving sync.Mutex // held from Take until Move is done; guards the following
+	spare  []byte     // takes buf's place at the next Take
+	err    error      // of the first Move that failed
 }
 
-// keptStage is how large a buffer may be and stay, however little of it is used.
-const keptStage = 1 << 20
+const (
+	// keptStage is how large a buffer may be and stay, however little of it is used.
+	keptStage = 1 << 20
+	// largeStage is how much is staged when it is worth moving it while a sync is under way.
+	largeStage = 256 << 10
+)
+
+// Large reports whether so much is staged that moving it ahead is of use. Anyone may call it.
+func (st *Stage) Large() bool { return st.large.Load() }
 
 // Use makes the writer fill its frames on an empty stage from now on. Without one, or with nil, it
 // fills and publishes them in the mapping.
@@ -46,6 +56,9 @@ func (st *Stage) frame(size int) []byte {
 	st.buf = st.buf[:n+size]
 	clear(f[:HeaderSize])
 	clear(f[size-8:])
+	if n < largeStage && n+size >= largeStage {
+		st.large.Store(true)
+	}
 	return f
 }
 
@@ -72,27 +85,51 @@ type Group struct {
 // Take takes what is staged, for Move, which must follow. It waits until the group before has been
 // moved. Like an append, it is for one goroutine at a time.
 func (w *Writer) Take() Group {
-	st := w.stage
-	if st == nil || len(st.buf) == 0 {
+	if w.stage == nil {
 		return Group{}
 	}
-	st.moving.Lock()
+	w.stage.moving.Lock()
+	return w.take()
+}
+
+// TryTake is Take, but returns an empty group if another one is being moved.
+func (w *Writer) TryTake() Group {
+	if w.stage == nil || !w.stage.moving.TryLock() {
+		return Group{}
+	}
+	return w.take()
+}
+
+func (w *Writer) take() Group {
+	st := w.stage
 	g := Group{w, st.buf, st.word, w.at - Offset(len(st.buf)), w.at, w.next}
 	st.buf, st.spare = st.spare[:0], nil
+	st.large.Store(false)
 	return g
 }
 
-// Move puts the frames into the file and publishes them, while others may go on to append. A failed
-// one must not be repeated: the writer is as after a failed append. The error is a *FaultError, or
-// that of the file system.
-func (g Group) Move() (err error) {
-	if len(g.buf) == 0 {
+// Move puts the frames into the file and publishes them, while others may go on to append. The
+// error is a *FaultError, or that of the file system. It must not be repeated: the writer is as
+// after a failed append, and every later Move returns the same error.
+func (g Group) Move() error {
+	if g.w == nil {
 		return nil
 	}
-	st, s := g.w.stage, g.w.s
+	st := g.w.stage
 	defer st.moving.Unlock()
+	if st.err == nil && len(g.buf) > 0 {
+		st.err = g.move(st.Least)
+	}
+	if cap(g.buf) <= keptStage || len(g.buf) >= cap(g.buf)/8 {
+		st.spare = g.buf
+	}
+	return st.err
+}
+
+func (g Group) move(least int) (err error) {
+	s := g.w.s
 	defer s.catch("append", debug.SetPanicOnFault(true), &err)
-	if len(g.buf) < st.Least {
+	if len(g.buf) < least {
 		copy(s.m.b[g.from:], g.buf)
 	} else if err := s.write(g.buf, g.from); err != nil {
 		return err
@@ -101,9 +138,6 @@ func (g Group) Move() (err error) {
 	store64(s.m.b, g.from, g.word)
 	s.m.notify()
 	s.publish(g.end, g.next)
-	if cap(g.buf) <= keptStage || len(g.buf) >= cap(g.buf)/8 {
-		st.spare = g.buf
-	}
 	return nil
 }
 
