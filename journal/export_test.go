@@ -1,6 +1,10 @@
 package journal
 
-import "mmjournal/segment"
+import (
+	"context"
+
+	"mmjournal/segment"
+)
 
 // OpenFS is Open on any file system, without a lock, and without a goroutine that prepares
 // segments.
@@ -36,3 +40,15 @@ func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error)
 	}
 	return open(fsys, dir, opts, noFolio, true)
 }
+
+// Stage appends a record, and does not wait for its sync.
+func Stage(j *Journal, payload []byte) error {
+	_, err := j.append(payload, segment.Checksum(payload), FrameSize(len(payload)))
+	return err
+}
+
+// WaitAppended waits until a record is durable, as its Append does.
+func WaitAppended(j *Journal, seq Seq) error { return j.waitDurable(context.Background(), seq) }
+
+// SyncedFolio is the folio of Durability Synced.
+var SyncedFolio = syncedFolio

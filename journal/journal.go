@@ -445,6 +445,9 @@ func (j *Journal) claimOutside(claim segment.Position) error {
 // release gives back memory, descriptors and the lock. A segment that was prepared and not used is
 // removed, unless the journal has failed: then nothing on the disk is touched any more.
 func (j *Journal) release() error {
+	j.mu.Lock()
+	j.stage.Discard()
+	j.mu.Unlock()
 	var err error
 	if seg := j.factory.stop(); seg != nil {
 		err = seg.Drop()

@@ -39,9 +39,25 @@ const (
 // Large reports whether so much is staged that moving it ahead is of use. Anyone may call it.
 func (st *Stage) Large() bool { return st.large.Load() }
 
-// Use makes the writer fill its frames on an empty stage from now on. Without one, or with nil, it
-// fills and publishes them in the mapping.
-func (w *Writer) Use(st *Stage) { w.stage = st }
+// Use makes the writer fill its frames on a stage from now on, after Discard. Without one, or with
+// nil, it fills and publishes them in the mapping.
+func (w *Writer) Use(st *Stage) {
+	w.stage = st
+	st.Discard()
+}
+
+// Discard drops what is staged, of whichever writer, after a Move that is under way: then nothing
+// touches its segment any more. It excludes appends and Take as they exclude each other. st may be
+// nil.
+func (st *Stage) Discard() {
+	if st == nil {
+		return
+	}
+	st.moving.Lock()
+	defer st.moving.Unlock()
+	st.buf = st.buf[:0]
+	st.large.Store(false)
+}
 
 // frame returns the memory for the next frame of so many bytes; the header and the padding are
 // zero.
