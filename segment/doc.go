@@ -7,6 +7,7 @@
 //	prepare.go   a new file: reserved, zeroed, identified, durable before it is used
 //	segment.go   an open segment: mapping, published end, lifetime
 //	writer.go    reserve, fill, publish; link, mark, seal
+//	stage.go     where appends that wait for a sync are completed, and moved from by the group
 //	scan.go      what a segment's bytes say after a crash
 //	read.go      a record by seq through the sparse index (index.go)
 //	fs.go        the file-system operations, as an interface; os.go and memfs.go implement it

@@ -138,20 +138,21 @@ var bugs = []bug{
 	{
 		name: "a batch's first frame is not published last",
 		file: "segment/writer.go",
-		old: `		if i == 0 {
-			firstWord = word
-		} else {
-			store64(b, w.at, word)
+		old: `		case i == 0:
+			first, firstWord = f, word
+		default:
+			store64(f, 0, word)
 		}
-		w.advance(size)
+		w.advance(f)
 `,
-		new: `		firstWord = word
-		store64(b, w.at, word)
-		w.s.publish(w.at, w.next)
-		if i == 0 {
-			defer store64(b, first, word)
+		new: `		default:
+			if first == nil {
+				first, firstWord = f, word
+			}
+			store64(f, 0, word)
+			w.s.publish(w.at, w.next)
 		}
-		w.advance(size)
+		w.advance(f)
 `,
 		pkg: "./segment", run: "^TestBatchIsSeenWhole$|^TestPublication$|^TestReadersAndWriter$",
 		cost: "readers see half of a batch",
@@ -159,12 +160,11 @@ var bugs = []bug{
 	{
 		name: "published before the payload is there",
 		file: "segment/writer.go",
-		old: `	copy(w.space(len(payload)), payload)
-	w.publish(w.fill(len(payload), crc, KindRecord))
+		old: `	copy(f[HeaderSize:], payload)
+	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
 `,
-		new: `	dst := w.space(len(payload))
-	w.publish(w.fill(len(payload), crc, KindRecord))
-	copy(dst, payload)
+		new: `	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
+	copy(f[HeaderSize:], payload)
 `,
 		pkg: "./segment", run: "^TestPublication$|^TestReadersAndWriter$",
 		cost: "a reader of another process sees a record with the wrong bytes",
