@@ -102,9 +102,18 @@ func (l *life) options() *journal.Options {
 	}
 }
 
+// openFS opens the journal on a disk for writing.
+func (l *life) openFS(d *simdisk.Disk, o *journal.Options) (*journal.Journal, error) {
+	j, err := journal.OpenFS(d, modelDir, o)
+	if err == nil && l.w.writes {
+		journal.SetLeastWrite(j, 0)
+	}
+	return j, err
+}
+
 // open opens the journal and checks what it holds.
 func (l *life) open() error {
-	j, err := journal.OpenFS(l.d, modelDir, l.options())
+	j, err := l.openFS(l.d, l.options())
 	if err != nil {
 		return fmt.Errorf("I15: open: %w (%T)", err, err)
 	}
@@ -157,7 +166,7 @@ func (l *life) close() error {
 // opened and closed once more, nothing but the chain.
 func (l *life) checkTidy() error {
 	d := l.d.Clone()
-	j, err := journal.OpenFS(d, modelDir, l.options())
+	j, err := l.openFS(d, l.options())
 	if err != nil {
 		return fmt.Errorf("I15: open: %w", err)
 	}
@@ -286,7 +295,7 @@ func (l *life) checkIdempotent() error {
 
 // recoverOnce opens the journal on the disk for writing, and ends the process.
 func (l *life) recoverOnce(d *simdisk.Disk) (*simdisk.Disk, error) {
-	j, err := journal.OpenFS(d, modelDir, l.options())
+	j, err := l.openFS(d, l.options())
 	if err != nil {
 		return nil, fmt.Errorf("I15: open: %w", err)
 	}
