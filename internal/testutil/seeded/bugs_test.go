@@ -21,8 +21,8 @@ const (
 	damages = "^TestModel(Damage|DamagedJournalFile|MissingSegment)$"
 )
 
-// bugs are the traps of the protocol.
-var bugs = []bug{
+// protocolBugs are the traps of the protocol.
+var protocolBugs = []bug{
 	{
 		name: "acknowledged before the sync",
 		file: "journal/append.go",
@@ -138,20 +138,19 @@ var bugs = []bug{
 	{
 		name: "a batch's first frame is not published last",
 		file: "segment/writer.go",
-		old: `		if i == 0 {
-			firstWord = word
-		} else {
-			store64(b, w.at, word)
+		old: `			first, firstWord = f, word
+		default:
+			store64(f, 0, word)
 		}
-		w.advance(size)
+		w.advance(f)
 `,
-		new: `		firstWord = word
-		store64(b, w.at, word)
-		w.s.publish(w.at, w.next)
-		if i == 0 {
-			defer store64(b, first, word)
+		new: `			first, firstWord = f, word
+			store64(f, 0, word)
+		default:
+			store64(f, 0, word)
 		}
-		w.advance(size)
+		w.advance(f)
+		w.s.publish(w.at, w.next)
 `,
 		pkg: "./segment", run: "^TestBatchIsSeenWhole$|^TestPublication$|^TestReadersAndWriter$",
 		cost: "readers see half of a batch",
@@ -159,12 +158,11 @@ var bugs = []bug{
 	{
 		name: "published before the payload is there",
 		file: "segment/writer.go",
-		old: `	copy(w.space(len(payload)), payload)
-	w.publish(w.fill(len(payload), crc, KindRecord))
+		old: `	copy(f[HeaderSize:], payload)
+	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
 `,
-		new: `	dst := w.space(len(payload))
-	w.publish(w.fill(len(payload), crc, KindRecord))
-	copy(dst, payload)
+		new: `	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
+	copy(f[HeaderSize:], payload)
 `,
 		pkg: "./segment", run: "^TestPublication$|^TestReadersAndWriter$",
 		cost: "a reader of another process sees a record with the wrong bytes",
