@@ -235,7 +235,9 @@ func (l *errorLife) end() error {
 	err := l.j.Close()
 	if err == nil {
 		l.or.promise(true)
-	} else if !errors.Is(err, l.i.Err) {
+		err = l.checkClosed()
+	}
+	if err != nil && !errors.Is(err, l.i.Err) {
 		return fmt.Errorf("I9: close: %w", err)
 	}
 	return l.checkLeaks()

@@ -32,6 +32,7 @@ type life struct {
 	story  string // the same for people
 	visit  func(l *life, op simdisk.Op)
 	verify bool      // opens read and check every byte
+	closed bool      // cleanly, after something was written, and not opened since
 	mid    meanwhile // what happens during the step that is being done
 
 	point   int // counts visits
@@ -117,7 +118,7 @@ func (l *life) open() error {
 	if err != nil {
 		return fmt.Errorf("I15: open: %w (%T)", err, err)
 	}
-	l.j = j
+	l.j, l.closed = j, false
 	got, err := readAll(j)
 	if err != nil {
 		return fmt.Errorf("I1: read: %w", err)
@@ -156,6 +157,7 @@ func (l *life) close() error {
 		return fmt.Errorf("close: %w", err)
 	}
 	l.or.promise(true)
+	l.closed = l.or.serial > 0
 	if h, m := l.d.Leaks(); h != 0 || m != 0 {
 		return fmt.Errorf("I12: %d handles and %d mappings are open after Close", h, m)
 	}
@@ -184,6 +186,33 @@ func (l *life) checkTidy() error {
 		return fmt.Errorf("space is not freed: %q, for a chain of %v", names, ends)
 	}
 	return nil
+}
+
+// checkClean: what a crash leaves of a journal that was closed ends cleanly, whatever the disk had
+// not done, and has every record.
+func (l *life) checkClean(want image) error {
+	j, err := journal.OpenReadOnlyFS(l.d, modelDir, l.options())
+	if err != nil {
+		return fmt.Errorf("I15: read-only open: %w", err)
+	}
+	got, err := readAll(j)
+	r := j.Report()
+	if err = errors.Join(err, j.Close()); err != nil {
+		return err
+	}
+	if r.End != recovery.EndClean || r.Tail != nil || len(r.Damage) > 0 || !got.equal(want) {
+		return fmt.Errorf("I8: closed with %v, it ends %q with %v\n%v", want, r.End, got, r)
+	}
+	return nil
+}
+
+// checkClosed cuts the power of a journal that was closed: all is lost that can be.
+func (l *life) checkClosed() error {
+	if l.or.serial == 0 {
+		return nil // nothing was written, and so no closing mark
+	}
+	next := life{w: l.w, d: afterCut(l.d), or: l.or}
+	return next.checkClean(l.or.now())
 }
 
 // kill ends the process: the disk is what the kernel has.

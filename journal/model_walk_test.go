@@ -209,6 +209,12 @@ func (w *walk) check(l *life, d *simdisk.Disk, or *oracle, op simdisk.Op, how st
 		w.violation(&next, err)
 		return
 	}
+	if l.closed {
+		if err := next.checkClean(l.or.now()); err != nil {
+			w.violation(&next, err)
+			return
+		}
+	}
 	if n%8 == 0 || w.replay != nil {
 		if err := next.checkIdempotent(); err != nil {
 			w.violation(&next, err)

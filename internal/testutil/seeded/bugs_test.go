@@ -497,6 +497,29 @@ var protocolBugs = []bug{
 		cost: "cat shows dropped records of a damaged journal",
 	},
 	{
+		name: "JOURNAL is asked what was dropped of a segment above its claim",
+		file: "recovery/search.go",
+		old:  "; j != nil && f.ordinal <= j.Claim.Ordinal {\n",
+		new:  "; j != nil {\n",
+		pkg:  "./journal", run: "^TestDamageAfterResetBelow$",
+		cost: "what precedes the damage is not shown after a reset to a lower seq",
+	},
+	{
+		name: "Close does not sync its mark",
+		file: "journal/journal.go",
+		old: `	if err == nil {
+		err = j.syncAll()
+	}
+	if err == nil {
+		err = j.claimOutside(claim)
+`,
+		new: `	if err == nil {
+		err = j.claimOutside(claim)
+`,
+		pkg: "./journal", run: crashes,
+		cost: "after a power cut a journal that was closed is not known to be whole",
+	},
+	{
 		name: "a truncation that drops nothing syncs nothing",
 		file: "journal/truncate.go",
 		old: `		if err := j.syncAll(); err != nil || last == j.Last() {
