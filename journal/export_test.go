@@ -32,6 +32,14 @@ func SetMinSegmentSize(n int64) (restore func()) {
 	return func() { minSegmentSize = old }
 }
 
+// SetLeastWrite sets from which size on groups of appends to j are written by a system call: 0 is
+// always. To be called before the first one.
+func SetLeastWrite(j *Journal, n int) {
+	if j.stage != nil {
+		j.stage.Least = n
+	}
+}
+
 // OpenFSBackground is OpenFS with the goroutine that prepares segments.
 func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()

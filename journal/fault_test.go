@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"mmjournal/internal/testutil"
 	"mmjournal/internal/testutil/simdisk"
 	"mmjournal/journal"
 	"mmjournal/recovery"
@@ -412,27 +412,10 @@ func TestNoPermission(t *testing.T) {
 	mustClose(t, mustOpen(t, dir, nil))
 }
 
-// rerunUnprivileged runs the test as nobody: root may do everything.
+// rerunUnprivileged runs the test as nobody.
 func rerunUnprivileged(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "unprivileged")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	exe, err := os.ReadFile(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "test")
-	err = errors.Join(os.WriteFile(path, exe, 0o755), os.Chmod(path, 0o755), os.Chmod(dir, 0o777))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd := testutil.NewNobody(t).Command(t, "-test.run", "^"+t.Name()+"$", "-test.v")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS") {
 		t.Errorf("as nobody: %v\n%s", err, out)

@@ -32,6 +32,7 @@ type life struct {
 	story  string // the same for people
 	visit  func(l *life, op simdisk.Op)
 	verify bool      // opens read and check every byte
+	closed bool      // cleanly, after something was written, and not opened since
 	mid    meanwhile // what happens during the step that is being done
 
 	point   int // counts visits
@@ -102,13 +103,22 @@ func (l *life) options() *journal.Options {
 	}
 }
 
+// openFS opens the journal on a disk for writing.
+func (l *life) openFS(d *simdisk.Disk, o *journal.Options) (*journal.Journal, error) {
+	j, err := journal.OpenFS(d, modelDir, o)
+	if err == nil && l.w.writes {
+		journal.SetLeastWrite(j, 0)
+	}
+	return j, err
+}
+
 // open opens the journal and checks what it holds.
 func (l *life) open() error {
-	j, err := journal.OpenFS(l.d, modelDir, l.options())
+	j, err := l.openFS(l.d, l.options())
 	if err != nil {
 		return fmt.Errorf("I15: open: %w (%T)", err, err)
 	}
-	l.j = j
+	l.j, l.closed = j, false
 	got, err := readAll(j)
 	if err != nil {
 		return fmt.Errorf("I1: read: %w", err)
@@ -147,6 +157,7 @@ func (l *life) close() error {
 		return fmt.Errorf("close: %w", err)
 	}
 	l.or.promise(true)
+	l.closed = l.or.serial > 0
 	if h, m := l.d.Leaks(); h != 0 || m != 0 {
 		return fmt.Errorf("I12: %d handles and %d mappings are open after Close", h, m)
 	}
@@ -157,7 +168,7 @@ func (l *life) close() error {
 // opened and closed once more, nothing but the chain.
 func (l *life) checkTidy() error {
 	d := l.d.Clone()
-	j, err := journal.OpenFS(d, modelDir, l.options())
+	j, err := l.openFS(d, l.options())
 	if err != nil {
 		return fmt.Errorf("I15: open: %w", err)
 	}
@@ -175,6 +186,33 @@ func (l *life) checkTidy() error {
 		return fmt.Errorf("space is not freed: %q, for a chain of %v", names, ends)
 	}
 	return nil
+}
+
+// checkClean: what a crash leaves of a journal that was closed ends cleanly, whatever the disk had
+// not done, and has every record.
+func (l *life) checkClean(want image) error {
+	j, err := journal.OpenReadOnlyFS(l.d, modelDir, l.options())
+	if err != nil {
+		return fmt.Errorf("I15: read-only open: %w", err)
+	}
+	got, err := readAll(j)
+	r := j.Report()
+	if err = errors.Join(err, j.Close()); err != nil {
+		return err
+	}
+	if r.End != recovery.EndClean || r.Tail != nil || len(r.Damage) > 0 || !got.equal(want) {
+		return fmt.Errorf("I8: closed with %v, it ends %q with %v\n%v", want, r.End, got, r)
+	}
+	return nil
+}
+
+// checkClosed cuts the power of a journal that was closed: all is lost that can be.
+func (l *life) checkClosed() error {
+	if l.or.serial == 0 {
+		return nil // nothing was written, and so no closing mark
+	}
+	next := life{w: l.w, d: afterCut(l.d), or: l.or}
+	return next.checkClean(l.or.now())
 }
 
 // kill ends the process: the disk is what the kernel has.
@@ -286,7 +324,7 @@ func (l *life) checkIdempotent() error {
 
 // recoverOnce opens the journal on the disk for writing, and ends the process.
 func (l *life) recoverOnce(d *simdisk.Disk) (*simdisk.Disk, error) {
-	j, err := journal.OpenFS(d, modelDir, l.options())
+	j, err := l.openFS(d, l.options())
 	if err != nil {
 		return nil, fmt.Errorf("I15: open: %w", err)
 	}

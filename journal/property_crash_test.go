@@ -52,6 +52,9 @@ func (m *machine) end() error {
 		return fmt.Errorf("I9: failed with %w, and Close returns nil", m.failed)
 	case err == nil:
 		m.or.promise(true)
+		if err := m.checkClosed(); err != nil {
+			return err
+		}
 	case m.failed == nil && !m.broke(err):
 		return fmt.Errorf("I9: close: %w", err)
 	}

@@ -36,6 +36,7 @@ func (m *machine) must(t *rapid.T, err error) {
 // level draws how the next life opens the journal.
 func (m *machine) level(t *rapid.T) {
 	m.w.durability = modes.Draw(t, "durability")
+	m.w.writes = rapid.Bool().Draw(t, "writes")
 	m.verify = rapid.Bool().Draw(t, "verify")
 }
 
@@ -43,7 +44,7 @@ func (m *machine) level(t *rapid.T) {
 func (m *machine) open() error {
 	o := m.options()
 	o.SyncInterval = 1000 * time.Hour
-	j, err := journal.OpenFS(m.d, modelDir, o)
+	j, err := m.openFS(m.d, o)
 	if err != nil && m.broke(err) {
 		if errors.Is(err, journal.ErrCorrupt) {
 			return fmt.Errorf("I9: an I/O error is taken for corruption: %w", err)
@@ -53,7 +54,7 @@ func (m *machine) open() error {
 		}
 		m.sum.retries++
 		m.disarm()
-		j, err = journal.OpenFS(m.d, modelDir, o)
+		j, err = m.openFS(m.d, o)
 	}
 	if err != nil {
 		return fmt.Errorf("I15: open: %w (%T)", err, err)

@@ -22,12 +22,14 @@ func TestEverythingAtOnce(t *testing.T) {
 	c := torture.Start(t, "everything at once", 1)
 	for c.Next() {
 		for _, d := range []journal.Durability{journal.Synced, journal.Published, journal.Interval} {
-			t.Run(d.String(), func(t *testing.T) { everythingAtOnce(t, d, c.Seed()) })
+			t.Run(d.String(), func(t *testing.T) { everythingAtOnce(t, d, 8<<10, c.Seed()) })
 		}
+		t.Run("written", func(t *testing.T) { everythingAtOnce(t, journal.Synced, 0, c.Seed()) })
 	}
 }
 
-func everythingAtOnce(t *testing.T, d journal.Durability, seed uint64) {
+// everythingAtOnce writes groups of leastWrite bytes and more by a system call.
+func everythingAtOnce(t *testing.T, d journal.Durability, leastWrite int, seed uint64) {
 	heap := segment.NewHeapFS()
 	j, err := journal.OpenFSBackground(heap, "/j", &journal.Options{
 		SegmentSize: 16384, Durability: d, SyncInterval: 1,
@@ -35,6 +37,7 @@ func everythingAtOnce(t *testing.T, d journal.Durability, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	journal.SetLeastWrite(j, leastWrite)
 	storm(t, j, seed)
 	j, err = journal.OpenFS(heap, "/j", &journal.Options{SegmentSize: 8192, VerifyOnOpen: true})
 	if err != nil {

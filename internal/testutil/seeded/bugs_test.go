@@ -21,8 +21,8 @@ const (
 	damages = "^TestModel(Damage|DamagedJournalFile|MissingSegment)$"
 )
 
-// bugs are the traps of the protocol.
-var bugs = []bug{
+// protocolBugs are the traps of the protocol.
+var protocolBugs = []bug{
 	{
 		name: "acknowledged before the sync",
 		file: "journal/append.go",
@@ -138,21 +138,19 @@ var bugs = []bug{
 	{
 		name: "a batch's first frame is not published last",
 		file: "segment/writer.go",
-		old: `		case i == 0:
-			first, firstWord = f, word
+		old: `			first, firstWord = f, word
 		default:
 			store64(f, 0, word)
 		}
 		w.advance(f)
 `,
-		new: `		default:
-			if first == nil {
-				first, firstWord = f, word
-			}
+		new: `			first, firstWord = f, word
 			store64(f, 0, word)
-			w.s.publish(w.at, w.next)
+		default:
+			store64(f, 0, word)
 		}
 		w.advance(f)
+		w.s.publish(w.at, w.next)
 `,
 		pkg: "./segment", run: "^TestBatchIsSeenWhole$|^TestPublication$|^TestReadersAndWriter$",
 		cost: "readers see half of a batch",
@@ -497,6 +495,29 @@ var bugs = []bug{
 `,
 		pkg: "./journal", run: "^TestEveryBit$/^front$",
 		cost: "cat shows dropped records of a damaged journal",
+	},
+	{
+		name: "JOURNAL is asked what was dropped of a segment above its claim",
+		file: "recovery/search.go",
+		old:  "; j != nil && f.ordinal <= j.Claim.Ordinal {\n",
+		new:  "; j != nil {\n",
+		pkg:  "./journal", run: "^TestDamageAfterResetBelow$",
+		cost: "what precedes the damage is not shown after a reset to a lower seq",
+	},
+	{
+		name: "Close does not sync its mark",
+		file: "journal/journal.go",
+		old: `	if err == nil {
+		err = j.syncAll()
+	}
+	if err == nil {
+		err = j.claimOutside(claim)
+`,
+		new: `	if err == nil {
+		err = j.claimOutside(claim)
+`,
+		pkg: "./journal", run: crashes,
+		cost: "after a power cut a journal that was closed is not known to be whole",
 	},
 	{
 		name: "a truncation that drops nothing syncs nothing",

@@ -1,0 +1,41 @@
+package journal_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/journal"
+)
+
+// TestModelWrites: walks whose seeds say so crash before and after the system calls that move what
+// is staged, and let them fail; the others store it.
+func TestModelWrites(t *testing.T) {
+	modelSetup(t)
+	isMove := func(op simdisk.Op) bool {
+		return op.Kind == simdisk.OpWrite && filepath.Ext(op.Path) == ".seg"
+	}
+	for _, text := range scripts {
+		for seed := range uint64(2 * seedWrites) {
+			w := newWalk(text, seed, 0, simdisk.Options{})
+			crashes, failures := 0, 0
+			l := w.first(func(_ *life, op simdisk.Op) {
+				if isMove(op) {
+					crashes++
+				}
+			})
+			if !l.run(parseScript(w.text)) {
+				t.Fatalf("%q", w.violations)
+			}
+			for _, op := range w.operations() {
+				if isMove(op) {
+					failures++
+				}
+			}
+			moves := w.durability == journal.Synced && seed >= seedWrites
+			if crashes > failures || (failures > 0) != moves || (crashes > 0) != moves {
+				t.Errorf("%q with seed %d: crashes at %d of %d writes", text, seed, crashes, failures)
+			}
+		}
+	}
+}
