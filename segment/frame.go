@@ -38,8 +38,12 @@ func extend8(c uint32, x uint64) uint32 {
 
 // bind turns the checksum of a payload into that of its frame: FORMAT.md §4.
 func bind(payloadCRC uint32, salt uint64, at Offset, length uint32, seqKind uint64) uint32 {
-	c := extend8(^payloadCRC, salt^(uint64(at)<<29|uint64(length)))
-	return ^extend8(c, seqKind)
+	return ^extend16(^payloadCRC, binding(salt, at, length), seqKind)
+}
+
+// binding is what a frame's checksum binds it to, beside its seq and kind.
+func binding(salt uint64, at Offset, length uint32) uint64 {
+	return salt ^ (uint64(at)<<29 | uint64(length))
 }
 
 // header is a frame's decoded header.
@@ -89,7 +93,7 @@ func parseHeader(first, second uint64, room int64) (header, error) {
 // FORMAT.md §4.
 func (h *header) check(frame []byte, off Offset, salt uint64) error {
 	payload := frame[HeaderSize:h.length]
-	if bind(Checksum(payload), salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
+	if checksum16(payload, binding(salt, off, h.length), seqKind(h.seq, h.kind)) != h.crc {
 		return ErrChecksum
 	}
 	if !zero(frame[h.length:h.size()]) {
