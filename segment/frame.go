@@ -96,10 +96,16 @@ func (h *header) check(frame []byte, off Offset, salt uint64) error {
 	if checksum16(payload, binding(salt, off, h.length), seqKind(h.seq, h.kind)) != h.crc {
 		return ErrChecksum
 	}
-	if !zero(frame[h.length:h.size()]) {
+	if !padded(frame, uint64(h.length)) {
 		return fmt.Errorf("%w: padding is not zero", ErrFrame)
 	}
 	return h.checkKind()
+}
+
+// padded reports whether the bytes that fill a frame of that length up to 8 are zero.
+func padded(frame []byte, length uint64) bool {
+	last := le.Uint64(frame[(length-1)&^7:])
+	return last>>(8*((length-1)&7+1)) == 0
 }
 
 func (h *header) checkKind() error {
