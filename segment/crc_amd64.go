@@ -19,10 +19,11 @@ func extend16(c uint32, x, y uint64) uint32 {
 	return extend8(extend8(c, x), y)
 }
 
-// checksum16 returns the CRC-32C of p, the 8 bytes of x and those of y.
+// checksum16 returns the CRC-32C of p, which is probably in no cache, the 8 bytes of x and those of
+// y.
 func checksum16(p []byte, x, y uint64) uint32 {
 	if cpu.X86.HasSSE42 && len(p) <= shortPayload {
 		return ^extendSSE42(^uint32(0), p, x, y)
 	}
-	return ^extend16(^Checksum(p), x, y)
+	return ^extend16(^checksumFar(p), x, y)
 }

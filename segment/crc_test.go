@@ -16,7 +16,7 @@ func TestChecksum16(t *testing.T) {
 	for i := range b {
 		b[i] = byte(r.Uint32())
 	}
-	lengths := []int{255, 256, 257, 503, 504, 1000, 1024, 4031, 4032, 4096, 8000}
+	lengths := []int{255, 256, 257, 503, 504, 1000, 2015, 2016, 2017, 4031, 4032, 4033, 8000}
 	for n := range 130 {
 		lengths = append(lengths, n)
 	}
