@@ -2,13 +2,9 @@ package segment
 
 import "runtime/debug"
 
-const (
-	// A reader copies stretches of this size: what it copies stays in the processor's first cache
-	// until it is checked.
-	stretch = 8 << 10
-	// Larger frames are checked where they lie, and then copied.
-	largeFrame = 4 << 10
-)
+// A reader copies stretches of this size: what it copies stays in the processor's first cache until
+// it is checked. Larger frames are checked where they lie, and then copied.
+const stretch = 4 << 10
 
 // Reader reads the records of a segment one after the other. It copies a stretch of frames at a
 // time and checks the copy: what it returns is what it has checked, whatever happens to the file,
@@ -101,7 +97,7 @@ func (r *Reader) fill() (large bool, err error) {
 	if err != nil {
 		return false, s.corrupt(r.at, r.seq, err)
 	}
-	if h.size() > largeFrame {
+	if h.size() > stretch {
 		p, next, err := s.readAt(r.at, r.seq)
 		if err != nil {
 			return false, err
@@ -114,6 +110,7 @@ func (r *Reader) fill() (large bool, err error) {
 	if r.buf == nil {
 		r.buf = make([]byte, stretch)
 	}
-	r.rest, r.limit = r.buf[:copy(r.buf, b[r.at:])], end
+	n := stretch - stretch%h.size() // whole frames, if they are all of one size
+	r.rest, r.limit = r.buf[:copy(r.buf[:n], b[r.at:])], end
 	return false, nil
 }
