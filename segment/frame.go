@@ -53,6 +53,11 @@ func bind(payloadCRC uint32, salt uint64, at Offset, length uint32, seqKind uint
 	return ^extend16(^payloadCRC, binding(salt, at, length), seqKind)
 }
 
+// frameChecksum returns the checksum of a frame with that payload: FORMAT.md §4.
+func frameChecksum(p []byte, salt uint64, at Offset, length uint32, seqKind uint64) uint32 {
+	return checksum16(p, binding(salt, at, length), seqKind)
+}
+
 // binding is what a frame's checksum binds it to, beside its seq and kind.
 func binding(salt uint64, at Offset, length uint32) uint64 {
 	return salt ^ (uint64(at)<<29 | uint64(length))
@@ -105,7 +110,7 @@ func parseHeader(first, second uint64, room int64) (header, error) {
 // FORMAT.md §4.
 func (h *header) check(frame []byte, off Offset, salt uint64) error {
 	payload := frame[HeaderSize:h.length]
-	if checksum16(payload, binding(salt, off, h.length), seqKind(h.seq, h.kind)) != h.crc {
+	if frameChecksum(payload, salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
 		return ErrChecksum
 	}
 	if !padded(frame, uint64(h.length)) {

@@ -39,9 +39,9 @@ func (r *Reader) Next() ([]byte, error) {
 		length := uint64(uint32(first))
 		size := (length + 7) &^ 7
 		if length >= HeaderSize && size <= uint64(len(f)) &&
-			second>>8 == uint64(r.seq) && Kind(second).IsRecord() &&
-			checksum16(f[HeaderSize:length], binding(r.s.Salt, r.at, uint32(length)), second) ==
-				uint32(first>>32) && padded(f, length) {
+			second>>8 == uint64(r.seq) && Kind(second).IsRecord() && padded(f, length) &&
+			frameChecksum(f[HeaderSize:length], r.s.Salt, r.at, uint32(length), second) ==
+				uint32(first>>32) {
 			r.rest = f[size:]
 			r.at += Offset(size)
 			r.seq++
