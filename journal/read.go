@@ -110,17 +110,15 @@ type walker struct {
 	next   Seq
 	seg    *segment.Segment // leased, or nil
 	reader segment.Reader   // of seg
-	end    Seq              // the first seq that is not in it
+	end    Seq              // the first seq that is not in it; 0 without a segment
 	cuts   uint64           // of the journal, when the segment was leased
 }
 
 // step returns the payload of the record w.next, valid until the next step, and goes on to the
-// next.
+// next. That it is still there takes two looks: nothing has been dropped at the back or reset since
+// the segment was leased, and what has been dropped at the front is before it.
 func (w *walker) step() ([]byte, error) {
-	if err := w.j.inRange(w.next); err != nil {
-		return nil, err
-	}
-	if w.seg == nil || w.next >= w.end || w.cuts != w.j.cuts.Load() {
+	if w.next >= w.end || w.cuts != w.j.cuts.Load() || w.next < w.j.First() {
 		if err := w.enter(); err != nil {
 			return nil, err
 		}
@@ -145,6 +143,6 @@ func (w *walker) enter() (err error) {
 func (w *walker) drop() {
 	if w.seg != nil {
 		w.seg.Drop()
-		w.seg = nil
+		w.seg, w.end = nil, 0
 	}
 }

@@ -88,8 +88,7 @@ func TestFaults(t *testing.T) {
 		{"locate", func(_ *Writer, s *Segment) error { _, err := s.Locate(200); return err }},
 		{"locate", func(_ *Writer, s *Segment) error { _, err := s.After(200); return err }},
 		{"read", func(_ *Writer, s *Segment) error {
-			r := Reader{s: s, at: s.index.before(s.End() - 1), seq: 200, next: minStretch}
-			r.from = r.at
+			r := Reader{s: s, at: s.index.before(s.End() - 1), seq: 200}
 			_, err := r.Next()
 			return err
 		}},

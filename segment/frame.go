@@ -12,6 +12,18 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Checksum returns the CRC-32C of p (RFC 3720).
 func Checksum(p []byte) uint32 { return crc32.Update(0, castagnoli, p) }
 
+// checksumFar is Checksum for bytes that are probably in no cache. For 4032 bytes and more
+// crc32.Update reads at three places 1344 bytes apart, where the processor does not see what to
+// fetch next: measured, 7.5 GB/s from memory instead of 18.
+func checksumFar(p []byte) (crc uint32) {
+	const piece = 4 * 504 // what it reads at three places 168 bytes apart, four times
+	for len(p) > piece {
+		crc = crc32.Update(crc, castagnoli, p[:piece])
+		p = p[piece:]
+	}
+	return crc32.Update(crc, castagnoli, p)
+}
+
 // slicing holds the tables of slicing-by-8 (Kounavis and Berry, "A Systematic Approach to Building
 // High Performance, Software-based, CRC Generators", 2005).
 var slicing = func() (t [8][256]uint32) {
@@ -38,8 +50,17 @@ func extend8(c uint32, x uint64) uint32 {
 
 // bind turns the checksum of a payload into that of its frame: FORMAT.md §4.
 func bind(payloadCRC uint32, salt uint64, at Offset, length uint32, seqKind uint64) uint32 {
-	c := extend8(^payloadCRC, salt^(uint64(at)<<29|uint64(length)))
-	return ^extend8(c, seqKind)
+	return ^extend16(^payloadCRC, binding(salt, at, length), seqKind)
+}
+
+// frameChecksum returns the checksum of a frame with that payload: FORMAT.md §4.
+func frameChecksum(p []byte, salt uint64, at Offset, length uint32, seqKind uint64) uint32 {
+	return checksum16(p, binding(salt, at, length), seqKind)
+}
+
+// binding is what a frame's checksum binds it to, beside its seq and kind.
+func binding(salt uint64, at Offset, length uint32) uint64 {
+	return salt ^ (uint64(at)<<29 | uint64(length))
 }
 
 // header is a frame's decoded header.
@@ -89,13 +110,19 @@ func parseHeader(first, second uint64, room int64) (header, error) {
 // FORMAT.md §4.
 func (h *header) check(frame []byte, off Offset, salt uint64) error {
 	payload := frame[HeaderSize:h.length]
-	if bind(Checksum(payload), salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
+	if frameChecksum(payload, salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
 		return ErrChecksum
 	}
-	if !zero(frame[h.length:h.size()]) {
+	if !padded(frame, uint64(h.length)) {
 		return fmt.Errorf("%w: padding is not zero", ErrFrame)
 	}
 	return h.checkKind()
+}
+
+// padded reports whether the bytes that fill a frame of that length up to 8 are zero.
+func padded(frame []byte, length uint64) bool {
+	last := le.Uint64(frame[(length-1)&^7:])
+	return last>>(8*((length-1)&7+1)) == 0
 }
 
 func (h *header) checkKind() error {

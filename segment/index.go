@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"sync/atomic"
 )
@@ -80,11 +81,37 @@ func (x *index) set(items []indexItem) {
 	x.n.Store(int64(len(items)))
 }
 
+// find returns how many of the items lead to records up to base+delta; next is the record behind
+// them all, less the base. If records are of one size, those items are where delta is among them:
+// it looks there first.
+func find(items []indexItem, delta, next Seq) int {
+	lo, hi := 0, len(items)
+	if delta < next && next <= math.MaxUint32+1 {
+		const near = 2
+		at := int(uint64(delta) * uint64(len(items)) / uint64(next))
+		if i := at - near; i > 0 && Seq(items[i].delta) <= delta {
+			lo = i
+		}
+		if i := at + near; i < len(items) && Seq(items[i].delta) > delta {
+			hi = i
+		}
+	}
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if Seq(items[mid].delta) > delta {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo
+}
+
 // floor returns where to start looking for the record base+delta, and the first record from there
-// on, less the base.
-func (x *index) floor(delta Seq) (at Offset, first Seq) {
+// on, less the base. next is as for find.
+func (x *index) floor(delta, next Seq) (at Offset, first Seq) {
 	items := x.all()
-	i := sort.Search(len(items), func(i int) bool { return Seq(items[i].delta) > delta })
+	i := find(items, delta, next)
 	if i == 0 {
 		return FirstFrame, 0
 	}
@@ -95,7 +122,7 @@ func (x *index) floor(delta Seq) (at Offset, first Seq) {
 // they often are, and there is nothing between them. It can be anywhere else.
 func (x *index) guess(delta Seq, end Offset, next Seq) (at Offset, ok bool) {
 	items := x.all()
-	i := sort.Search(len(items), func(i int) bool { return Seq(items[i].delta) > delta })
+	i := find(items, delta, next)
 	if i == 0 {
 		return 0, false
 	}

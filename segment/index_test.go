@@ -104,7 +104,7 @@ func TestIndexOfMarksOnly(t *testing.T) {
 func TestIndexSearch(t *testing.T) {
 	var x index
 	for range 2 {
-		if at, first := x.floor(5); at != FirstFrame || first != 0 {
+		if at, first := x.floor(5, 9); at != FirstFrame || first != 0 {
 			t.Errorf("floor in an empty index: %d, %d", at, first)
 		}
 		if at := x.before(5000); at != FirstFrame {
@@ -122,8 +122,10 @@ func TestIndexSearch(t *testing.T) {
 	}
 	for delta := range Seq(1801) {
 		want := items[min(int(delta/3), 599)]
-		if at, first := x.floor(delta); at != want.offset() || first != Seq(want.delta) {
-			t.Fatalf("floor(%d) = %d, %d, want %v", delta, at, first, want)
+		for _, next := range []Seq{1801, 1, 2000, 5000, 1 << 32, 1 << 56} { // only a hint
+			if at, first := x.floor(delta, next); at != want.offset() || first != Seq(want.delta) {
+				t.Fatalf("floor(%d, %d) = %d, %d, want %v", delta, next, at, first, want)
+			}
 		}
 	}
 	for at := Offset(0); at < 4096*20; at += 8 {
@@ -135,6 +137,28 @@ func TestIndexSearch(t *testing.T) {
 		}
 		if got := x.before(at); got != want {
 			t.Fatalf("before(%d) = %d, want %d", at, got, want)
+		}
+	}
+}
+
+// TestIndexOfMixedSizes finds every record among pages with one record and pages with many.
+func TestIndexOfMixedSizes(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		var items []indexItem
+		next := Seq(0)
+		for range rnd.IntN(40) {
+			items = append(items, indexItem{delta: uint32(next)})
+			next += 1 + Seq(rnd.IntN(2)*rnd.IntN(250))
+		}
+		want := 0
+		for delta := range next + 10 {
+			for want < len(items) && Seq(items[want].delta) <= delta {
+				want++
+			}
+			if got := find(items, delta, next); got != want {
+				t.Fatalf("find(%v, %d, %d) = %d, want %d", items, delta, next, got, want)
+			}
 		}
 	}
 }
@@ -160,7 +184,7 @@ func TestIndexIsShared(t *testing.T) {
 				}
 				have = len(items)
 				if have > 0 {
-					if at, _ := x.floor(Seq(have - 1)); at < items[have-1].offset() {
+					if at, _ := x.floor(Seq(have-1), n); at < items[have-1].offset() {
 						t.Errorf("floor(%d) = %d", have-1, at)
 					}
 				}

@@ -73,7 +73,7 @@ func (s *Segment) verify(at Offset, seq Seq) (p []byte, end Offset, found bool) 
 func (s *Segment) locate(seq Seq) (Offset, error) {
 	s.loadIndex.Do(s.findIndex)
 	b, end := s.published()
-	from, delta := s.index.floor(seq - s.Link.Base)
+	from, delta := s.index.floor(seq-s.Link.Base, s.Next()-s.Link.Base)
 	for at := from; ; {
 		h, err := readHeader(b, at)
 		if err != nil || at >= end || h.seq > seq {

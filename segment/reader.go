@@ -2,13 +2,9 @@ package segment
 
 import "runtime/debug"
 
-const (
-	// A reader copies stretches of this size: small ones first, for who reads a few records only.
-	minStretch = 4 << 10
-	maxStretch = 64 << 10
-	// Larger frames are checked where they lie; of a stretch, little is copied twice then.
-	largeFrame = 4 << 10
-)
+// A reader copies stretches of this size: what it copies stays in the processor's first cache until
+// it is checked. Larger frames are checked where they lie, and then copied.
+const stretch = 4 << 10
 
 // Reader reads the records of a segment one after the other. It copies a stretch of frames at a
 // time and checks the copy: what it returns is what it has checked, whatever happens to the file,
@@ -21,25 +17,44 @@ type Reader struct {
 	s     *Segment
 	at    Offset // of the next frame
 	seq   Seq    // of the next record
-	from  Offset // where in the file buf begins
+	rest  []byte // the end of buf: the next frame, and what was copied behind it
 	limit Offset // how far frames were published when buf was filled
 	buf   []byte
-	next  int // size of the next stretch
 	large []byte
 }
 
 // Start begins anew at the record seq, which must be published in s.
 func (r *Reader) Start(s *Segment, seq Seq) (err error) {
 	at, err := s.Locate(seq)
-	*r = Reader{s: s, at: at, seq: seq, from: at, buf: r.buf[:0], large: r.large, next: minStretch}
+	*r = Reader{s: s, at: at, seq: seq, buf: r.buf, large: r.large}
 	return err
 }
 
 // Next returns the payload of the next record, which must be published. It is the caller's until
 // the next call. Damage comes as from Segment.Read; there is nothing to go on with then.
 func (r *Reader) Next() ([]byte, error) {
+	if len(r.rest) >= HeaderSize {
+		f := r.rest
+		first, second := le.Uint64(f), le.Uint64(f[8:])
+		length := uint64(uint32(first))
+		size := (length + 7) &^ 7
+		if length >= HeaderSize && size <= uint64(len(f)) &&
+			second>>8 == uint64(r.seq) && Kind(second).IsRecord() && padded(f, length) &&
+			frameChecksum(f[HeaderSize:length], r.s.Salt, r.at, uint32(length), second) ==
+				uint32(first>>32) {
+			r.rest = f[size:]
+			r.at += Offset(size)
+			r.seq++
+			return f[HeaderSize:length:length], nil
+		}
+	}
+	return r.next()
+}
+
+// next is Next for everything but a good record that is copied already.
+func (r *Reader) next() ([]byte, error) {
 	for {
-		f := r.buf[r.at-r.from:]
+		f := r.rest
 		var h header
 		var err error
 		if len(f) >= HeaderSize {
@@ -60,6 +75,7 @@ func (r *Reader) Next() ([]byte, error) {
 		if h.seq != r.seq {
 			return nil, r.s.corrupt(r.at, r.seq, ErrSeq)
 		}
+		r.rest = f[h.size():]
 		r.at += h.size()
 		if h.kind.IsRecord() {
 			r.seq++
@@ -81,19 +97,20 @@ func (r *Reader) fill() (large bool, err error) {
 	if err != nil {
 		return false, s.corrupt(r.at, r.seq, err)
 	}
-	if h.size() > largeFrame {
+	if h.size() > stretch {
 		p, next, err := s.readAt(r.at, r.seq)
 		if err != nil {
 			return false, err
 		}
 		r.large = append(r.large[:0], p...)
-		r.at, r.from, r.buf = next, next, r.buf[:0]
+		r.at, r.rest = next, nil
 		r.seq++
 		return true, nil
 	}
-	n := min(end-r.at, Offset(r.next))
-	r.next = min(2*r.next, maxStretch)
-	r.buf = append(r.buf[:0], b[r.at:r.at+n]...)
-	r.from, r.limit = r.at, end
+	if r.buf == nil {
+		r.buf = make([]byte, stretch)
+	}
+	n := stretch - stretch%h.size() // whole frames, if they are all of one size
+	r.rest, r.limit = r.buf[:copy(r.buf[:n], b[r.at:])], end
 	return false, nil
 }

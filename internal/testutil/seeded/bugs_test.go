@@ -98,9 +98,9 @@ var protocolBugs = []bug{
 	{
 		name: "the checksum leaves out the salt",
 		file: "segment/frame.go",
-		old: `	c := extend8(^payloadCRC, salt^(uint64(at)<<29|uint64(length)))
+		old: `	return salt ^ (uint64(at)<<29 | uint64(length))
 `,
-		new: `	c := extend8(^payloadCRC, 0*salt^(uint64(at)<<29|uint64(length)))
+		new: `	return 0*salt ^ (uint64(at)<<29 | uint64(length))
 `,
 		pkg: "./segment", run: ".",
 		cost: "a frame of another journal, or of an earlier life, is taken for a record",
@@ -108,9 +108,9 @@ var protocolBugs = []bug{
 	{
 		name: "the checksum leaves out the length",
 		file: "segment/frame.go",
-		old: `	c := extend8(^payloadCRC, salt^(uint64(at)<<29|uint64(length)))
+		old: `	return salt ^ (uint64(at)<<29 | uint64(length))
 `,
-		new: `	c := extend8(^payloadCRC, salt^(uint64(at)<<29|0*uint64(length)))
+		new: `	return salt ^ (uint64(at)<<29 | 0*uint64(length))
 `,
 		pkg: "./segment", run: ".",
 		cost: "a damaged length shifts where a record ends",
@@ -118,9 +118,9 @@ var protocolBugs = []bug{
 	{
 		name: "the checksum leaves out the place",
 		file: "segment/frame.go",
-		old: `	c := extend8(^payloadCRC, salt^(uint64(at)<<29|uint64(length)))
+		old: `	return salt ^ (uint64(at)<<29 | uint64(length))
 `,
-		new: `	c := extend8(^payloadCRC, salt^(0*uint64(at)<<29|uint64(length)))
+		new: `	return salt ^ (0*uint64(at)<<29 | uint64(length))
 `,
 		pkg: "./segment", run: ".",
 		cost: "a block that was written to the wrong place is taken for records",
@@ -128,10 +128,14 @@ var protocolBugs = []bug{
 	{
 		name: "the checksum leaves out the seq",
 		file: "segment/frame.go",
-		old: `	return ^extend8(c, seqKind)
+		old: `	return checksum16(p, binding(salt, at, length), seqKind)
 `,
-		new: `	return ^extend8(c, seqKind&0xff)
+		new: `	return checksum16(p, binding(salt, at, length), seqKind&0xff)
 `,
+		more: []edit{{
+			"	return ^extend16(^payloadCRC, binding(salt, at, length), seqKind)\n",
+			"	return ^extend16(^payloadCRC, binding(salt, at, length), seqKind&0xff)\n",
+		}},
 		pkg: "./segment", run: ".",
 		cost: "a damaged seq is taken for the right one",
 	},
@@ -424,10 +428,10 @@ var protocolBugs = []bug{
 	{
 		name: "reads do not check",
 		file: "segment/frame.go",
-		old: `	if bind(Checksum(payload), salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
+		old: `	if frameChecksum(payload, salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
 `,
 		new: `	if h.kind != KindRecord &&
-		bind(Checksum(payload), salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
+		frameChecksum(payload, salt, off, h.length, seqKind(h.seq, h.kind)) != h.crc {
 `,
 		pkg: "./journal", run: damages,
 		cost: "rotten bytes are returned as a record",
@@ -539,10 +543,26 @@ var protocolBugs = []bug{
 	{
 		name: "an iteration does not notice a truncation",
 		file: "journal/read.go",
-		old:  " || w.cuts != w.j.cuts.Load() {\n",
-		new:  " {\n",
+		old:  " || w.cuts != w.j.cuts.Load() ||",
+		new:  " ||",
 		pkg:  "./journal", run: "^TestTruncateDuringIteration$",
 		cost: "a reader is shown records that were truncated away",
+	},
+	{
+		name: "an iteration takes what it has copied for whole",
+		file: "segment/reader.go",
+		old:  "				uint32(first>>32) {\n",
+		new:  "				uint32(first>>32) || len(f) > 5*HeaderSize {\n",
+		pkg:  "./segment", run: ".",
+		cost: "damage is handed to a reader as a record",
+	},
+	{
+		name: "an iteration takes any record for the next one",
+		file: "segment/reader.go",
+		old:  "			second>>8 == uint64(r.seq) && ",
+		new:  "			",
+		pkg:  "./segment", run: ".",
+		cost: "a record is yielded under the seq of another",
 	},
 	{
 		name: "what was settled is not read again",

@@ -1,0 +1,83 @@
+package segment
+
+import (
+	"errors"
+	"testing"
+)
+
+// TestReaderDamage: whatever is wrong with the third of four records, a reader that has copied them
+// all yields the first two and then says what Read says, and where.
+func TestReaderDamage(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(b []byte, at Offset, salt uint64)
+		want   error
+	}{
+		{"unwritten", func(b []byte, at Offset, _ uint64) { clear(b[at:][:8]) }, ErrHole},
+		{"too short", func(b []byte, at Offset, _ uint64) { b[at], b[at+1] = 15, 0 }, ErrFrame},
+		{"too long", func(b []byte, at Offset, _ uint64) { b[at+3] = 0xff }, ErrFrame},
+		{"payload", func(b []byte, at Offset, _ uint64) { b[at+HeaderSize] ^= 1 }, ErrChecksum},
+		{"checksum", func(b []byte, at Offset, _ uint64) { b[at+7] ^= 1 }, ErrChecksum},
+		{"kind", func(b []byte, at Offset, _ uint64) { b[at+8] ^= 1 }, ErrChecksum},
+		{"first byte of padding", func(b []byte, at Offset, _ uint64) { b[at+16+3] = 1 }, ErrFrame},
+		{"last byte of padding", func(b []byte, at Offset, _ uint64) { b[at+16+7] = 1 }, ErrFrame},
+		{"seq", func(b []byte, at Offset, salt uint64) {
+			putFrame(b, at, salt, 4, KindRecord, []byte("ccc"))
+		}, ErrSeq},
+		{"flags", func(b []byte, at Offset, salt uint64) {
+			putFrame(b, at, salt, 3, KindRecord|0x20, []byte("ccc"))
+		}, ErrVersion},
+		{"from another place", func(b []byte, at Offset, _ uint64) {
+			copy(b[at:at+24], b[at-24:])
+		}, ErrChecksum},
+		{"from another segment", func(b []byte, at Offset, salt uint64) {
+			putFrame(b, at, salt+1, 3, KindRecord, []byte("ccc"))
+		}, ErrChecksum},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := heapWriter(t, MinSize)
+			mustAppend(t, w, "aaa", "bbb", "ccc", "ddd")
+			at := places(t, w.s)[2].at
+			c.damage(w.s.m.b, at, w.s.Salt)
+			var r Reader
+			if err := r.Start(w.s, 1); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"aaa", "bbb"} {
+				if p, err := r.Next(); string(p) != want || err != nil {
+					t.Fatalf("%q, %v, want %q", p, err, want)
+				}
+			}
+			_, err := r.Next()
+			var ce *CorruptError
+			if !errors.Is(err, c.want) || !errors.As(err, &ce) || ce.Offset != at || ce.Seq != 3 {
+				t.Errorf("%v, want %v at %d", err, c.want, at)
+			}
+		})
+	}
+}
+
+// TestReaderPadding: every length of payload, of frames that fill stretches and that do not.
+func TestReaderPadding(t *testing.T) {
+	w := heapWriter(t, 1<<20)
+	p := make([]byte, stretch+20)
+	for i := range p {
+		p[i] = 0xff
+	}
+	sizes := []int{stretch - 17, stretch - 16, stretch - 15, stretch, stretch + 20}
+	for n := range 300 {
+		sizes = append(sizes, n)
+	}
+	for _, n := range sizes {
+		mustAppend(t, w, string(p[:n]))
+	}
+	var r Reader
+	if err := r.Start(w.s, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range sizes {
+		if got, err := r.Next(); string(got) != string(p[:n]) || err != nil {
+			t.Fatalf("%d bytes instead of %d, %v", len(got), n, err)
+		}
+	}
+}
