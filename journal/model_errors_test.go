@@ -117,14 +117,24 @@ func (w *walk) inject(i *injection) {
 		w.live(&l.life, p.Crash(c), l.or.afterCrash(), end, c.String())
 	}
 	w.live(&l.life, l.d.Kill(), clone(l.or), end, "kill")
+	w.evict(&l.life)
 }
 
 // live opens what is left, appends, syncs, and cuts the power.
 func (w *walk) live(l *life, d *simdisk.Disk, or *oracle, op simdisk.Op, how string) {
+	next := w.nextLife(l, d, or, fmt.Sprintf("at %v %s", op, how))
+	w.goOn(next, next.open())
+}
+
+// nextLife returns the life after l, on the disk d, not opened yet.
+func (w *walk) nextLife(l *life, d *simdisk.Disk, or *oracle, how string) *life {
 	w.states[1]++
-	next := &life{w: w, d: d, or: or, depth: 2, verify: w.states[1]%2 == 0,
-		story: fmt.Sprintf("%s, at %v %s", l.story, op, how)}
-	err := next.open()
+	return &life{w: w, d: d, or: or, depth: 2, verify: w.states[1]%2 == 0,
+		story: l.story + ", " + how}
+}
+
+// goOn appends to what a life has opened, if it could, syncs, and cuts the power.
+func (w *walk) goOn(next *life, err error) {
 	for _, s := range parseScript("a700 s a3000 s") {
 		if err == nil {
 			err = next.do(s)
@@ -243,7 +253,7 @@ func (l *errorLife) end() error {
 	return l.checkLeaks()
 }
 
-func (l *errorLife) checkLeaks() error {
+func (l *life) checkLeaks() error {
 	if h, m := l.d.Leaks(); h != 0 || m != 0 {
 		return fmt.Errorf("I12: %d handles and %d mappings are left", h, m)
 	}

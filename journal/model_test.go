@@ -24,6 +24,8 @@ import (
 //	model_script_test.go  scripts, and what their steps promise
 //	model_life_test.go    one process: open, check, run a script, close
 //	model_walk_test.go    crash everywhere
+//	model_errors_test.go  an error at every operation, then crashes
+//	model_evict_test.go   pages that a failed sync has given up leave the page cache during Open
 //	model_damage_test.go  damage to what a claim covers, and to what none does
 //
 // MMJOURNAL_MODEL_STATES sets how many states to walk; MMJOURNAL_MODEL_REPLAY, copied from a

@@ -25,6 +25,7 @@ type walk struct {
 	states     [4]int // walked, by the depth of the life that crashed
 	points     int    // of the first life
 	exhaustive int    // of those, the ones all of whose crashes were walked
+	evicted    int    // Opens with an eviction
 	violations []string
 	enough     func() bool // whether to stop early; nil: never
 	replay     []string    // crashes and scripts of later lives in turn: walk only this

@@ -1,7 +1,7 @@
 package seeded_test
 
 // bug is a change of the source that breaks a promise. The tests of pkg that run selects must fail
-// with it.
+// with it, and so must each of also.
 type bug struct {
 	name string
 	file string
@@ -10,8 +10,12 @@ type bug struct {
 	more []edit // in the same file
 	pkg  string
 	run  string
+	also []tests
 	cost string // what it would cost a user
 }
+
+// tests are those of a package whose names match run.
+type tests struct{ pkg, run string }
 
 type edit struct{ old, new string }
 
@@ -574,6 +578,19 @@ var protocolBugs = []bug{
 			"		if err != nil || h.seq != seq {\n			return true, nil\n",
 		}},
 		pkg: "./recovery", run: "^TestSettleLooksAgain$",
+		also: []tests{{"./journal", errs}},
+		cost: "what the disk has lost is shown as durable",
+	},
+	{
+		name: "what the second look says is ignored",
+		file: "journal/journal.go",
+		old: `		if held {
+			return st, nil
+`,
+		new: `		if held || err == nil {
+			return st, nil
+`,
+		pkg: "./journal", run: errs,
 		cost: "what the disk has lost is shown as durable",
 	},
 	{

@@ -100,10 +100,20 @@ func (b *bug) caught(ctx context.Context, dir string) (string, error) {
 	if err := os.WriteFile(overlay, table, 0o600); err != nil {
 		return "", err
 	}
+	for _, ts := range append([]tests{{b.pkg, b.run}}, b.also...) {
+		if out, err := ts.fail(ctx, overlay); err != nil {
+			return out, fmt.Errorf("%s, %s: %w", ts.pkg, ts.run, err)
+		}
+	}
+	return "", nil
+}
+
+// fail returns an error, and what the tests said, if they do not fail with an overlay.
+func (ts tests) fail(ctx context.Context, overlay string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-failfast",
-		"-timeout=100s", "-overlay="+overlay, "-run="+b.run, b.pkg)
+		"-timeout=100s", "-overlay="+overlay, "-run="+ts.run, ts.pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "MMJOURNAL_MODEL_STATES=200000", "MMJOURNAL_RUNS=",
 		"MMJOURNAL_PROGRESS=", "MMJOURNAL_TIME=", "MMJOURNAL_SEED=")

@@ -9,6 +9,7 @@
 //	disk.go   the disk: names, pending operations on them, the hook that sees every operation
 //	file.go   files: page cache, versions of sectors, sync
 //	crash.go  what may be left after a crash: counted, enumerated, sampled, made
+//	evict.go  pages that a failed sync has given up leave the page cache
 //
 // Everything but the content of the files is determined by [Options.Seed] and the operations.
 package simdisk
