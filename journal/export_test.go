@@ -60,3 +60,6 @@ func WaitAppended(j *Journal, seq Seq) error { return j.waitDurable(context.Back
 
 // SyncedFolio is the folio of Durability Synced.
 var SyncedFolio = syncedFolio
+
+// SyncParents is Open's part that makes the names of directories durable, with any sync.
+var SyncParents = syncParents

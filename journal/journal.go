@@ -115,7 +115,7 @@ func Open(dir string, o *Options) (*Journal, error) {
 	} else if err := segment.OS.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	if err := syncParents(dir); err != nil {
+	if err := syncParents(dir, segment.OS.SyncDir); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	l, err := lock(dir)
@@ -134,14 +134,14 @@ func Open(dir string, o *Options) (*Journal, error) {
 // syncParents makes the name of a directory durable in which there is no journal yet, and those of
 // the directories above: an earlier Open may have died between creating and syncing them.
 // Directories that this process may not read were not created by it.
-func syncParents(dir string) error {
+func syncParents(dir string, syncDir func(dir string) error) error {
 	if _, err := os.Stat(filepath.Join(dir, segment.JournalName)); err == nil {
 		return nil
 	}
 	abs, err := filepath.Abs(dir)
 	for err == nil && filepath.Dir(abs) != abs {
 		abs = filepath.Dir(abs)
-		err = segment.OS.SyncDir(abs)
+		err = syncDir(abs)
 		// EINVAL, ENOTSUP: a file system that cannot sync directories, such as /proc.
 		if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) ||
 			errors.Is(err, errors.ErrUnsupported) {
