@@ -101,9 +101,12 @@ func (j *Journal) Sync(ctx context.Context) error {
 	return err
 }
 
-// WaitDurable returns when the record seq is durable. It syncs if nobody else is at it.
-// ErrNotFound: no such record has been published, or it has been truncated since. Otherwise it is
-// as Sync.
+// WaitDurable returns when a power cut can take no record up to seq any more: each of them is
+// durable, or was dropped for good. It syncs if nobody else is at it. A seq below First() is no
+// error, whether there ever was such a record or not.
+//
+// ErrNotFound: seq is above Last(), because it has not been published, or because TruncateBack, or
+// Reset to a lower seq, has dropped it. Otherwise it is as Sync.
 func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
 	switch {
 	case j.failed() == nil && j.Durable() >= seq:
