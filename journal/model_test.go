@@ -24,6 +24,7 @@ import (
 //	model_script_test.go  scripts, and what their steps promise
 //	model_life_test.go    one process: open, check, run a script, close
 //	model_walk_test.go    crash everywhere
+//	model_close_test.go   what Close leaves, a power cut leaves too
 //	model_errors_test.go  an error at every operation, then crashes
 //	model_evict_test.go   pages that a failed sync has given up leave the page cache during Open
 //	model_damage_test.go  damage to what a claim covers, and to what none does
