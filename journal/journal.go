@@ -339,7 +339,17 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	j.setPrepareAt(seg)
 	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on
 	// the disk, and no sync would write it.
-	return errors.Join(old.Drop(), seg.Dirty(scan.Claim.Offset, scan.End))
+	if err := errors.Join(old.Drop(), seg.Dirty(scan.Claim.Offset, scan.End)); err != nil {
+		return err
+	}
+	// Before its page was marked as modified it may have left the page cache, and come back without
+	// the mark.
+	held, err := seg.Holds(scan, scan.Claim.Offset)
+	if err == nil && !held {
+		err = fmt.Errorf("%s: the closing mark was there and is not any more: the disk loses writes",
+			seg.Path())
+	}
+	return err
 }
 
 // Report describes what Open found.

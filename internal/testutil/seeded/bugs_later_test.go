@@ -1,0 +1,145 @@
+package seeded_test
+
+// laterBugs are the traps of what comes after appending: truncations, the end of a life, opening the
+// next one, and reading.
+var laterBugs = []bug{
+	{
+		name: "JOURNAL does not say what was dropped in front",
+		file: "recovery/search.go",
+		old: `		s.firstLive = max(s.firstLive, j.FirstLive)
+`,
+		new: `		s.firstLive = max(s.firstLive, 0)
+`,
+		pkg: "./journal", run: "^TestEveryBit$/^front$",
+		cost: "cat shows dropped records of a damaged journal",
+	},
+	{
+		name: "JOURNAL is asked what was dropped of a segment above its claim",
+		file: "recovery/search.go",
+		old:  "; j != nil && f.ordinal <= j.Claim.Ordinal {\n",
+		new:  "; j != nil {\n",
+		pkg:  "./journal", run: "^TestDamageAfterResetBelow$",
+		cost: "what precedes the damage is not shown after a reset to a lower seq",
+	},
+	{
+		name: "Close does not sync its mark",
+		file: "journal/journal.go",
+		old: `	if err == nil {
+		err = j.syncAll()
+	}
+	if err == nil {
+		err = j.claimOutside(claim)
+`,
+		new: `	if err == nil {
+		err = j.claimOutside(claim)
+`,
+		pkg: "./journal", run: crashes,
+		also: []tests{{"./journal", "^TestModelClose$"}},
+		cost: "after a power cut a journal that was closed is not known to be whole",
+	},
+	{
+		name: "a truncation that drops nothing syncs nothing",
+		file: "journal/truncate.go",
+		old: `		if err := j.syncAll(); err != nil || last == j.Last() {
+			return err
+		}
+`,
+		new: `		if last == j.Last() {
+			return nil
+		}
+		if err := j.syncAll(); err != nil {
+			return err
+		}
+`,
+		pkg: "./journal", run: crashes,
+		cost: "records that precede a truncation are lost by a power cut",
+	},
+	{
+		name: "an iteration does not notice a truncation",
+		file: "journal/read.go",
+		old:  " || w.cuts != w.j.cuts.Load() ||",
+		new:  " ||",
+		pkg:  "./journal", run: "^TestTruncateDuringIteration$",
+		cost: "a reader is shown records that were truncated away",
+	},
+	{
+		name: "an iteration takes what it has copied for whole",
+		file: "segment/reader.go",
+		old:  "				uint32(first>>32) {\n",
+		new:  "				uint32(first>>32) || len(f) > 5*HeaderSize {\n",
+		pkg:  "./segment", run: ".",
+		cost: "damage is handed to a reader as a record",
+	},
+	{
+		name: "an iteration takes any record for the next one",
+		file: "segment/reader.go",
+		old:  "			second>>8 == uint64(r.seq) && ",
+		new:  "			",
+		pkg:  "./segment", run: ".",
+		cost: "a record is yielded under the seq of another",
+	},
+	{
+		name: "what was settled is not read again",
+		file: "segment/read.go",
+		old:  "	return from >= end && seq == s.Next(), nil\n",
+		new:  "	return true, nil\n",
+		more: []edit{{
+			"		if err != nil || h.seq != seq {\n			return false, nil\n",
+			"		if err != nil || h.seq != seq {\n			return true, nil\n",
+		}},
+		pkg: "./recovery", run: "^TestSettleLooksAgain$",
+		also: []tests{{"./journal", errs}},
+		cost: "what the disk has lost is shown as durable",
+	},
+	{
+		name: "what the second look says is ignored",
+		file: "journal/journal.go",
+		old: `		if held {
+			return st, nil
+`,
+		new: `		if held || err == nil {
+			return st, nil
+`,
+		pkg: "./journal", run: errs,
+		cost: "what the disk has lost is shown as durable",
+	},
+	{
+		name: "retention drops a segment that is needed",
+		file: "journal/truncate.go",
+		old: `	for n+1 < len(chain) && chain[n+1].Link.Base <= first {
+`,
+		new: `	for n+1 < len(chain) && chain[n].Link.Base <= first {
+`,
+		pkg: "./journal", run: "^TestSoak$",
+		cost: "live records vanish with the segment before them",
+	},
+	{
+		name: "one look at a journal that is written to is enough",
+		file: "recovery/state.go",
+		old: `	if !o.Live {
+`,
+		new: `	if o.Live || !o.Live {
+`,
+		pkg: "./journal", run: "^TestSoak$",
+		cost: "a reader beside a writer is told that the journal is corrupt",
+	},
+	{
+		name: "what a killed truncation has left is left for good",
+		file: "journal/names.go",
+		old:  "DeleteFunc(append(st.Dead(), st.Prepared()...), ",
+		new:  "DeleteFunc(st.Prepared(), ",
+		pkg:  "./journal", run: "^TestSoak$",
+		cost: "the disk fills with segments that nobody needs",
+	},
+	{
+		name: "resuming does not look again at the closing mark",
+		file: "journal/journal.go",
+		old: `	if err == nil && !held {
+		err = fmt.Errorf("%s: the closing mark`,
+		new: `	if err != nil && !held {
+		err = fmt.Errorf("%s: the closing mark`,
+		pkg: "./journal", run: "^TestResumeLooksAgain$",
+		also: []tests{{"./journal", errs}},
+		cost: "acknowledged records behind a hole are lost by a power cut",
+	},
+}
