@@ -274,7 +274,7 @@ var protocolBugs = []bug{
 		file: "journal/journal.go",
 		old:  "errors.Join(old.Drop(), seg.Dirty(scan.Claim.Offset, scan.End))",
 		new:  "old.Drop()",
-		pkg: "./journal", run: errs,
+		pkg:  "./journal", run: errs,
 		cost: "a hole in the middle of the journal after a failed sync at Close",
 	},
 	{
