@@ -63,3 +63,6 @@ var SyncedFolio = syncedFolio
 
 // SyncParents is Open's part that makes the names of directories durable, with any sync.
 var SyncParents = syncParents
+
+// Quiet reports whether nothing was written since the journal was opened.
+func Quiet(j *Journal) bool { return j.atClosingMark() }

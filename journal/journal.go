@@ -391,7 +391,8 @@ func (j *Journal) failed() error {
 	return nil
 }
 
-// Close makes everything durable, notes that the journal was closed cleanly, and releases it.
+// Close makes everything durable, notes that the journal was closed cleanly, and releases it. Where
+// nothing was written since Open, the end stays as Open has found it.
 // Slices and iterations in use stay valid: a segment is unmapped when its last reader is done. It
 // returns the error that made the journal fail, if it has. A second Close returns ErrClosed.
 func (j *Journal) Close() error {

@@ -242,10 +242,11 @@ func (l *errorLife) checkFailed() error {
 // end closes the journal. That may fail; it leaks nothing, and what was published is there at the
 // next open.
 func (l *errorLife) end() error {
+	quiet := journal.Quiet(l.j)
 	err := l.j.Close()
 	if err == nil {
 		l.or.promise(true)
-		err = l.checkClosed()
+		err = l.checkClosed(quiet)
 	}
 	if err != nil && !errors.Is(err, l.i.Err) {
 		return fmt.Errorf("I9: close: %w", err)

@@ -46,13 +46,14 @@ func (m *machine) closeReader(t *rapid.T) {
 
 // end closes the journal. That may fail where an operation does; it leaks nothing.
 func (m *machine) end() error {
+	quiet := journal.Quiet(m.j)
 	err := m.j.Close()
 	switch {
 	case err == nil && m.failed != nil:
 		return fmt.Errorf("I9: failed with %w, and Close returns nil", m.failed)
 	case err == nil:
 		m.or.promise(true)
-		if err := m.checkClosed(); err != nil {
+		if err := m.checkClosed(quiet); err != nil {
 			return err
 		}
 	case m.failed == nil && !m.broke(err):

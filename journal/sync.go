@@ -152,8 +152,8 @@ func (j *Journal) waitDurable(ctx context.Context, seq Seq) error {
 	}
 }
 
-// moveAhead moves what is staged, if it is much, while a sync is under way: the next one has less to
-// do then.
+// moveAhead moves what is staged, if it is much, while a sync is under way: the next one has less
+// to do then.
 func (j *Journal) moveAhead() error {
 	if j.stage == nil || !j.stage.Large() {
 		return nil
@@ -167,8 +167,8 @@ func (j *Journal) moveAhead() error {
 	return nil
 }
 
-// syncTurn syncs with the turn that the caller has taken, unless somebody has just done it. A record
-// that is not durable then was dropped.
+// syncTurn syncs with the turn that the caller has taken, unless somebody has just done it. A
+// record that is not durable then was dropped.
 func (j *Journal) syncTurn(seq Seq) error {
 	defer j.syncer.leave()
 	switch {

@@ -26,7 +26,11 @@ func NewNobody(t testing.TB) *Nobody {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	n := &Nobody{dir, filepath.Join(dir, "program")}
 	exe, err := os.Executable()
 	if err != nil {

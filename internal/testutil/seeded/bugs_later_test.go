@@ -1,7 +1,7 @@
 package seeded_test
 
-// laterBugs are the traps of what comes after appending: truncations, the end of a life, opening the
-// next one, and reading.
+// laterBugs are the traps of what comes after appending: truncations, the end of a life, opening
+// the next one, and reading.
 var laterBugs = []bug{
 	{
 		name: "JOURNAL does not say what was dropped in front",
