@@ -42,6 +42,19 @@ func TestRefusedFirstLive(t *testing.T) {
 			d.firstLive = 6
 			d.mark().done().flip(1, at(3)+40)
 		}, 4, 3},
+		{"JOURNAL says it of what was there before a reset to a lower seq", func(d *dir) {
+			d.resetBelowFirst()
+			d.append(4).sync().mark().done().flip(2, at(2)+40)
+		}, 2, 3},
+		{"that, and the damage is in a later segment", func(d *dir) {
+			d.resetBelowFirst()
+			d.append(3).roll().append(3).sync().mark().done().flip(3, at(1)+40)
+		}, 2, 5},
+		{"JOURNAL says it of the segment that is damaged", func(d *dir) {
+			d.start().append(6).sync()
+			d.noteFirstLive(3)
+			d.done().flip(1, at(4)+40)
+		}, 3, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDir(t)
@@ -54,6 +67,25 @@ func TestRefusedFirstLive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// noteFirstLive drops the records before first, and says so in a mark and in JOURNAL.
+func (d *dir) noteFirstLive(first segment.Seq) {
+	d.Helper()
+	d.firstLive = first
+	d.mark()
+	d.file.Claim, d.file.FirstLive = d.claim, first
+	d.writeJournal()
+}
+
+// resetBelowFirst drops records in front, and resets to a lower seq; the process ends before JOURNAL
+// notes the reset.
+func (d *dir) resetBelowFirst() {
+	d.Helper()
+	d.start().append(6).sync()
+	d.noteFirstLive(5)
+	d.records, d.firstLive = d.records[:1], 2
+	d.link(2, segment.Link{Base: 2, Claim: d.claim, Reason: segment.ReasonReset})
 }
 
 // TestPredecessorBeginsLater: a predecessor whose base seq is above its successor's is no
