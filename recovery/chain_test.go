@@ -78,8 +78,8 @@ func (d *dir) noteFirstLive(first segment.Seq) {
 	d.writeJournal()
 }
 
-// resetBelowFirst drops records in front, and resets to a lower seq; the process ends before JOURNAL
-// notes the reset.
+// resetBelowFirst drops records in front, and resets to a lower seq; the process ends before
+// JOURNAL notes the reset.
 func (d *dir) resetBelowFirst() {
 	d.Helper()
 	d.start().append(6).sync()
