@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"maps"
 	"math"
 	"os/exec"
 	"path/filepath"
@@ -142,6 +144,32 @@ func TestCountCalls(t *testing.T) {
 `))
 	if err != nil || len(got) != 2 || got["fdatasync"] != 1 || got["msync"] != 1 {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestRounds: a cell may have fewer rounds than the others, and a failed contender runs no more.
+func TestRounds(t *testing.T) {
+	ran := map[string]int{}
+	contenders := func(work string) []contender {
+		run := func(name string, err error) contender {
+			return contender{name: name, run: func(string, *filled) (metrics, error) {
+				ran[work+" "+name]++
+				return metrics{"ns": 1}, err
+			}}
+		}
+		return []contender{run("good", nil), run("bad", errCannot)}
+	}
+	r := newRunner(config{rounds: 5, dir: t.TempDir()}, []*cell{
+		{work: "many", contenders: contenders("many")},
+		{work: "few", contenders: contenders("few"), rounds: 2},
+		{work: "more", contenders: contenders("more"), rounds: 9},
+	}, io.Discard)
+	r.run()
+	want := map[string]int{
+		"many good": 5, "many bad": 1, "few good": 2, "few bad": 1, "more good": 5, "more bad": 1,
+	}
+	if !maps.Equal(ran, want) || r.done != r.steps || len(r.results.errors) != 3 {
+		t.Errorf("%v; %d of %d steps, %v", ran, r.done, r.steps, r.results.errors)
 	}
 }
 

@@ -114,7 +114,7 @@ func (t *task) startAndKill() (m metrics, err error) {
 	return m, err
 }
 
-// fill appends durable batches of 1 MiB, reports, and waits to be killed.
+// fill appends batches of 1 MiB, reports, and waits to be killed.
 func (t *task) fill(impl *Impl) (metrics, error) {
 	l, err := impl.open(t.Dir, t.Options)
 	if err != nil {

@@ -24,6 +24,7 @@ type config struct {
 	reopen      []int64       // bytes
 	space       int64         // bytes that the space work appends
 
+	longRounds int   // of works whose runs take long; 0: rounds
 	sizes      []int // of records
 	goroutines []int // of unsynced appends
 	writers    []int // of durable appends
@@ -63,11 +64,10 @@ func short() config {
 // full is for figures that are published.
 func full() config {
 	c := standard()
-	c.mode, c.rounds = "full", 7
-	c.appendTime, c.durableTime = 200*time.Millisecond, time.Second
-	c.latency, c.sustained, c.flatOut = 10*gib, 4*gib, 20*time.Second
-	c.read, c.readMost = 256*mib, 2_000_000
-	c.reopen, c.space = []int64{gib, 4 * gib}, 512*mib
+	c.mode, c.rounds, c.longRounds = "full", 5, 2
+	c.latency, c.sustained = 10*gib, 2*gib
+	c.read = 128 * mib
+	c.reopen = []int64{gib, 4 * gib}
 	return c
 }
 

@@ -57,6 +57,8 @@ var goals = []goal{
 		faster("random", checkedPeer, all)},
 	{"open after kill -9 of 4 GiB, synced, files in the page cache", false, 15e6, formatNS,
 		plain("reopen", "ns", is("4096"))},
+	{"open after kill -9, 64 MiB not synced: of the time to sync and CRC them", false, 1.3, times,
+		against("unclaimed", "ns", "sync and CRC", all)},
 	{"files: of payload + 16 bytes + padding to 8, at 1 KiB", false, 1.01, times, overhead},
 }
 

@@ -11,7 +11,7 @@ import (
 
 var oursImpl = &Impl{
 	Name: ours,
-	caps: peerCaps | canRead | isChecked,
+	caps: peerCaps | canRead | isChecked | canResync,
 	open: func(dir string, o OpenOptions) (Log, error) { return openOurs(dir, o) },
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		l, err := openOurs(dir, o)

@@ -42,6 +42,7 @@ const (
 	isLimit    // not a log, but the least code that does the job
 	wantsGroup // has no group commit of its own: gets ours of group.go
 	oneByOne   // Scan does not see a batch's records as they were
+	canResync  // makes durable at open what a killed process appended without a sync, and checks it
 )
 
 const peerCaps = canAppend | canDurable | canBatch | canScan | canReopen
@@ -88,6 +89,7 @@ var impls = []*Impl{
 	fetchAddLimitImpl,
 	diskLimitImpl,
 	diskGroupLimitImpl,
+	syncLimitImpl,
 	pebbleImpl,
 	pebbleRecycledImpl,
 	prometheusImpl,

@@ -130,7 +130,7 @@ func output(f *flags, r *runner, where string, stdout io.Writer) error {
 func allCells(cfg *config) (cells []*cell) {
 	for _, work := range []func(*config) []*cell{
 		unsyncedCells, latencyCells, sustainedCells, durableCells, batchCells, sequentialCells,
-		randomCells, reopenCells, spaceCells,
+		randomCells, reopenCells, unclaimedCells, spaceCells,
 	} {
 		cells = append(cells, work(cfg)...)
 	}

@@ -25,6 +25,15 @@ type contender struct {
 type cell struct {
 	work, id, title string
 	contenders      []contender
+	rounds          int // where a run takes long: at most so many; 0: as many as elsewhere
+}
+
+// roundsOf returns how often the contenders of a cell run.
+func (cfg *config) roundsOf(c *cell) int {
+	if c.rounds > 0 {
+		return min(c.rounds, cfg.rounds)
+	}
+	return cfg.rounds
 }
 
 // key names a row of measurements: one value for each round.
@@ -59,7 +68,7 @@ func newRunner(cfg config, cells []*cell, progress io.Writer) *runner {
 		})
 		if len(c.contenders) > 0 {
 			r.results.cells = append(r.results.cells, c)
-			r.steps += len(c.contenders) * cfg.rounds
+			r.steps += len(c.contenders) * cfg.roundsOf(c)
 		}
 	}
 	return r
@@ -82,7 +91,7 @@ func (r *runner) cell(c *cell) {
 	}
 	defer os.RemoveAll(dir)
 	setups := make([]*filled, len(c.contenders))
-	for round := range r.cfg.rounds {
+	for round := range r.cfg.roundsOf(c) {
 		for i := range c.contenders {
 			i = (i + round) % len(c.contenders)
 			k := c.contenders[i]

@@ -36,6 +36,7 @@ var tables = []struct {
 	{"random", "allocs", "Random read: allocations per record", formatCount, ""},
 	{"reopen", "ns", "Open after kill -9, files in the page cache", formatNS, ""},
 	{"reopen", "cold", "Open after kill -9, files not in the page cache", formatNS, ""},
+	{"unclaimed", "ns", "Open after kill -9, appended without a sync", formatNS, "sync and CRC"},
 	{"space", "disk", "Bytes in files per record, by record size", formatCount, ""},
 	{"space", "heap", "Go heap in use after these appends", formatBytes, ""},
 	{"space", "rssAnon", "Anonymous resident memory after these appends", formatBytes, ""},
@@ -45,10 +46,14 @@ var tables = []struct {
 // report is all text of a run, in Markdown.
 func report(r *runner, where string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Measurements\n\n%s. %s, mode %s, %d rounds, %d MiB segments, %v.\n\n"+
+	rounds := fmt.Sprint(r.cfg.rounds, " rounds")
+	if n := r.cfg.longRounds; n > 0 {
+		rounds += fmt.Sprintf(" (latency, sustained, reopen: %d)", min(n, r.cfg.rounds))
+	}
+	fmt.Fprintf(&b, "# Measurements\n\n%s. %s, mode %s, %s, %d MiB segments, %v.\n\n"+
 		"Each figure is the median over the rounds; × is the median of the ratios within a round "+
 		"to the limit.\n\n", where, time.Now().UTC().Format("2006-01-02"), r.cfg.mode,
-		r.cfg.rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second))
+		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second))
 	b.WriteString(goalTable(r.results))
 	for _, t := range tables {
 		cells := r.results.of(t.work)

@@ -74,7 +74,9 @@ func runUnsynced(cfg *config, impl *Impl, dir string, size, goroutines int) (met
 // decides.
 func sustainedCells(cfg *config) (cells []*cell) {
 	for _, size := range []int{128, 16384} {
-		c := &cell{work: "sustained", id: cellID(size, 1), title: sizeTitle(size)}
+		c := &cell{
+			work: "sustained", id: cellID(size, 1), title: sizeTitle(size), rounds: cfg.longRounds,
+		}
 		for _, impl := range withCaps(canAppend) {
 			c.contenders = append(c.contenders, contender{
 				name: impl.Name,

@@ -10,7 +10,7 @@ var latencyImpls = []*Impl{oursImpl, mappedLimitImpl, pebbleImpl, prometheusImpl
 
 // latencyCells append 128 B at a steady pace over many segments, and take the time of every append.
 func latencyCells(cfg *config) []*cell {
-	c := &cell{work: "latency", id: "128", title: "128 B, paced"}
+	c := &cell{work: "latency", id: "128", title: "128 B, paced", rounds: cfg.longRounds}
 	for _, impl := range latencyImpls {
 		c.contenders = append(c.contenders, contender{
 			name: impl.Name,

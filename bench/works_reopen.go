@@ -14,7 +14,10 @@ const reopenRecord = 16 << 10
 // reopenCells open what a process left that was killed after it had appended durably.
 func reopenCells(cfg *config) (cells []*cell) {
 	for _, size := range cfg.reopen {
-		c := &cell{work: "reopen", id: fmt.Sprint(size / mib), title: sizeTitle(int(size))}
+		c := &cell{
+			work: "reopen", id: fmt.Sprint(size / mib), title: sizeTitle(int(size)),
+			rounds: cfg.longRounds,
+		}
 		for _, impl := range withCaps(canReopen) {
 			if impl == etcdImpl && size > gib {
 				continue // reads everything into memory
@@ -58,6 +61,39 @@ func reopen(cfg *config, impl *Impl, size int64) contender {
 			return metrics{"ns": warm, "cold": cold}, err
 		},
 	}
+}
+
+// unclaimed is how much is there to be synced and checked.
+const unclaimed = 64 * mib
+
+// unclaimedCells open what a process left that was killed after it had appended without a sync.
+func unclaimedCells(cfg *config) []*cell {
+	size := min(unclaimed, cfg.reopen[0])
+	c := &cell{work: "unclaimed", id: fmt.Sprint(size / mib), title: sizeTitle(int(size))}
+	for _, impl := range withCaps(canResync) {
+		t := task{
+			Impl: impl.Name, Size: reopenRecord, N: uint64(size / reopenRecord),
+			Options: OpenOptions{Segment: cfg.segment, Total: size},
+		}
+		c.contenders = append(c.contenders, contender{
+			name: impl.Name,
+			run: func(dir string, _ *filled) (metrics, error) {
+				t := t
+				t.Kind, t.Dir = "fill", dir
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					return nil, err
+				}
+				m, err := t.startAndKill()
+				if err != nil {
+					return nil, err
+				}
+				t.Kind = "recover"
+				ns, err := recoverAll(&t, uint64(m["records"]))
+				return metrics{"ns": ns}, err
+			},
+		})
+	}
+	return []*cell{c}
 }
 
 // recoverAll returns how long it takes to open the log; all records must be there.
