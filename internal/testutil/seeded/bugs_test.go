@@ -35,6 +35,7 @@ var protocolBugs = []bug{
 		new: `	if j.opts.Durability == Synced && last%2 == 0 {
 `,
 		pkg: "./journal", run: crashes,
+		also: []tests{{"./journal", "^TestRandomHistories$"}, {"./journal", "^TestKill$"}},
 		cost: "every second acknowledged record is lost by a power cut",
 	},
 	{
@@ -106,7 +107,7 @@ var protocolBugs = []bug{
 `,
 		new: `	return 0*salt ^ (uint64(at)<<29 | uint64(length))
 `,
-		pkg: "./segment", run: ".",
+		pkg: "./segment", run: "^TestFrameConditions$",
 		cost: "a frame of another journal, or of an earlier life, is taken for a record",
 	},
 	{
@@ -116,7 +117,7 @@ var protocolBugs = []bug{
 `,
 		new: `	return salt ^ (uint64(at)<<29 | 0*uint64(length))
 `,
-		pkg: "./segment", run: ".",
+		pkg: "./segment", run: "^TestFrameEncoding$",
 		cost: "a damaged length shifts where a record ends",
 	},
 	{
@@ -126,7 +127,7 @@ var protocolBugs = []bug{
 `,
 		new: `	return salt ^ (0*uint64(at)<<29 | uint64(length))
 `,
-		pkg: "./segment", run: ".",
+		pkg: "./segment", run: "^TestFrameConditions$",
 		cost: "a block that was written to the wrong place is taken for records",
 	},
 	{
@@ -140,7 +141,7 @@ var protocolBugs = []bug{
 			"	return ^extend16(^payloadCRC, binding(salt, at, length), seqKind)\n",
 			"	return ^extend16(^payloadCRC, binding(salt, at, length), seqKind&0xff)\n",
 		}},
-		pkg: "./segment", run: ".",
+		pkg: "./segment", run: "^TestEveryBitOfEveryKind$",
 		cost: "a damaged seq is taken for the right one",
 	},
 	{
@@ -445,7 +446,7 @@ var protocolBugs = []bug{
 `,
 		new: `	if h.length < HeaderSize {
 `,
-		pkg: "./segment", run: ".",
+		pkg: "./segment", run: "^TestFrameConditions$",
 		cost: "a hostile file crashes the process",
 	},
 	{
