@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"pgregory.net/rapid"
@@ -188,17 +189,36 @@ func (m *machine) appendBatch(t *rapid.T) {
 		n: rapid.IntRange(0, 600).Draw(t, "size")})
 }
 
-// appendFunc appends with a function that works, fails or panics.
+// appendFunc appends with a function that works, fails, panics or ends its goroutine.
 func (m *machine) appendFunc(t *rapid.T) {
 	n := sizes.Draw(t, "size")
-	switch how := rapid.SampledFrom([]string{"works", "fails", "panics"}).Draw(t, "how"); {
+	hows := []string{"works", "fails", "panics", "exits"}
+	switch how := rapid.SampledFrom(hows).Draw(t, "how"); {
 	case how == "works":
 		m.step(t, step{op: "f", n: n})
 	case how == "fails" || m.ops != nil || m.failed != nil:
 		m.step(t, step{op: "x", n: n})
-	default:
+	case how == "panics":
 		m.must(t, m.panics(n))
+	default:
+		m.must(t, m.exits(n))
 	}
+}
+
+// exits appends with a function that ends its goroutine: nothing is appended.
+func (m *machine) exits(n int) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err = m.j.AppendFunc(n, func(dst []byte) error {
+			copy(dst, m.or.payload(n))
+			runtime.Goexit()
+			return nil
+		})
+		err = fmt.Errorf("AppendFunc returned %w though its goroutine has ended", err)
+	}()
+	<-done
+	return err
 }
 
 // panics appends with a function that panics: nothing is appended, and the panic arrives.

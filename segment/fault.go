@@ -19,15 +19,22 @@ func (s *Segment) catch(op string, old bool, err *error) {
 	}
 }
 
-// catch is as Segment.catch for appends. A panic that is not the segment's, but of a function or of
-// a payload's owner, leaves the writer as it was before, and goes on.
+// catch is as Segment.catch for appends. If one ends half-way, by a panic of a function or of a
+// payload's owner, or because a function ends its goroutine ([runtime.Goexit]), it leaves the
+// writer as it was before, and goes on.
 func (w *Writer) catch(op string, old bool, err *error) {
 	defer debug.SetPanicOnFault(old)
-	if r := recover(); r != nil {
-		if *err = faultError(r, w.s.m, op, w.s.path); *err == nil {
-			w.rollback()
-			panic(r)
+	r := recover()
+	if r != nil {
+		if *err = faultError(r, w.s.m, op, w.s.path); *err != nil {
+			return
 		}
+	}
+	if w.at != w.before.end {
+		w.rollback()
+	}
+	if r != nil {
+		panic(r)
 	}
 }
 

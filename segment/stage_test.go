@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -172,20 +173,20 @@ func TestGroupIsSeenAtOnce(t *testing.T) {
 	}
 }
 
-// TestStagedAppendFuncRefused: a function that fails or panics leaves no trace among what is
-// staged, also where it is the first.
+// TestStagedAppendFuncRefused: a function that fails, panics or ends its goroutine leaves no trace
+// among what is staged, also where it is the first.
 func TestStagedAppendFuncRefused(t *testing.T) {
 	for _, how := range movedBy {
-		for _, panics := range []bool{false, true} {
+		for _, end := range []string{"fails", "panics", "exits"} {
 			for before := range 3 {
-				t.Run(fmt.Sprintf("%s/panics %v/%d before", how.name, panics, before),
-					func(t *testing.T) { refuseStaged(t, how.least, panics, before) })
+				t.Run(fmt.Sprintf("%s/%s/%d before", how.name, end, before),
+					func(t *testing.T) { refuseStaged(t, how.least, end, before) })
 			}
 		}
 	}
 }
 
-func refuseStaged(t *testing.T, least int, panics bool, before int) {
+func refuseStaged(t *testing.T, least int, end string, before int) {
 	mine := errors.New("mine")
 	plain, staged := heapWriter(t, MinSize), stagedWriter(t, MinSize, least)
 	for range 2 { // the second time in the same buffers
@@ -199,12 +200,16 @@ func refuseStaged(t *testing.T, least int, panics bool, before int) {
 				t.Error("dst is not zero")
 			}
 			copy(dst, strings.Repeat("\xff", 77))
-			if panics {
+			switch end {
+			case "panics":
 				panic(mine)
+			case "exits":
+				runtime.Goexit()
 			}
 			return mine
 		})
-		if err != nil || panics != (panicked == any(mine)) || panics != (refused == nil) {
+		if err != nil || (end == "panics") != (panicked == any(mine)) ||
+			(end == "fails") != (refused == mine) {
 			t.Errorf("refused %v, panic %v, error %v", refused, panicked, err)
 		}
 		if staged.Position() != pos || len(staged.stage.buf) != held {

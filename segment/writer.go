@@ -20,7 +20,7 @@ type Writer struct {
 	stamp   int64     // newest in nanoseconds
 
 	before struct { // what rollback goes back to
-		at, end Offset // end is where the frames that are being appended end
+		at, end Offset // end is where the frames end that are being appended: at, when they are
 		next    Seq
 		records uint64
 		items   int64 // in the sparse index
@@ -203,13 +203,13 @@ func (w *Writer) begin(size int64) {
 // again.
 func (w *Writer) rollback() {
 	b := &w.before
-	w.at, w.next, w.records = b.at, b.next, b.records
-	w.s.index.cut(b.items)
 	if w.stage != nil {
 		w.stage.buf = w.stage.buf[:b.staged]
-		return
+	} else {
+		clear(w.s.m.b[b.at:b.end])
 	}
-	clear(w.s.m.b[b.at:b.end])
+	w.at, w.next, w.records, b.end = b.at, b.next, b.records, b.at
+	w.s.index.cut(b.items)
 }
 
 // frame returns where the next frame goes, whose payload has n bytes.

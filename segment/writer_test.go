@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -134,7 +135,7 @@ func TestPublication(t *testing.T) {
 	}
 }
 
-// TestAppendFuncRefused: a function that fails or panics leaves no trace.
+// TestAppendFuncRefused: a function that fails, panics or ends its goroutine leaves no trace.
 func TestAppendFuncRefused(t *testing.T) {
 	myErr := errors.New("mine")
 	for _, c := range []struct {
@@ -149,6 +150,7 @@ func TestAppendFuncRefused(t *testing.T) {
 			*p = 1
 			return nil
 		}},
+		{"exit", func(dst []byte) error { copy(dst, "half done"); runtime.Goexit(); return nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := heapWriter(t, MinSize)
@@ -159,8 +161,8 @@ func TestAppendFuncRefused(t *testing.T) {
 				if !errors.Is(refused, myErr) || err != nil || panicked != nil {
 					t.Errorf("refused %v, error %v, panic %v", refused, err, panicked)
 				}
-			} else if panicked == nil {
-				t.Error("the function's panic is lost")
+			} else if (panicked == nil) != (c.name == "exit") {
+				t.Errorf("it panics with %v", panicked)
 			}
 			if c.name == "panic" && panicked != any(myErr) {
 				t.Errorf("it panics with %v", panicked)
@@ -179,12 +181,18 @@ func TestAppendFuncRefused(t *testing.T) {
 	}
 }
 
+// callAppendFunc calls AppendFunc in a goroutine of its own, which fn may end.
 func callAppendFunc(
 	w *Writer, n int, fn func([]byte) error,
 ) (refused error, panicked any, err error) {
-	defer func() { panicked = recover() }()
-	refused, err = w.AppendFunc(n, fn)
-	return refused, nil, err
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		refused, err = w.AppendFunc(n, fn)
+	}()
+	<-done
+	return refused, panicked, err
 }
 
 // TestLimits: what FORMAT.md §5 says fits, does, beside a closing mark, the seal and a full index;

@@ -142,4 +142,13 @@ var laterBugs = []bug{
 		also: []tests{{"./journal", errs}},
 		cost: "acknowledged records behind a hole are lost by a power cut",
 	},
+	{
+		name: "a function that ends its goroutine leaves half a frame",
+		file: "segment/fault.go",
+		old:  "	if w.at != w.before.end {\n",
+		new:  "	if r != nil && w.at != w.before.end {\n",
+		pkg:  "./segment", run: "^TestAppendFuncRefused$",
+		also: []tests{{"./journal", "^TestRandomHistories$"}},
+		cost: "the next group is written over durable records",
+	},
 }

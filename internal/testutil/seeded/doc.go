@@ -3,3 +3,6 @@
 // command sees instead of the real file (its flag -overlay), so the code of the library has no
 // switches for it.
 package seeded
+
+// Bugs is how many there are.
+const Bugs = 62

@@ -1,5 +1,7 @@
 package main
 
+import "mmjournal/internal/testutil/seeded"
+
 // fault is one row of the table: a test, and how often it is to run.
 type fault struct {
 	name   string
@@ -16,7 +18,7 @@ var faults = []fault{
 	{"an error at operation k, then crashes", ".", "./journal", "^TestModelErrors$", 2e6, 6},
 	{"random histories", ".", "./journal", "^TestRandomHistories$", 1e6, 8},
 	{"damage matrix", ".", "./journal", "^TestDamageMatrix$", 6_901_892, 20}, // all there are
-	{"random damage, 64 MiB", ".", "./journal", "^TestRandomDamage$", 1e6, 5},
+	{"random damage, 64 MiB", ".", "./journal", "^TestRandomDamage$", 10e6, 5},
 	{"ten kills -9 in a row under 8 writers", ".", "./journal", "^TestKill$", 500, 6},
 	{"soak: writers, readers, follower, retention, kills", ".", "./journal", "^TestSoak$", 700, 6},
 	{"everything at once, then closed", ".", "./journal", "^TestEverythingAtOnce$", 10_000, 4},
@@ -43,10 +45,10 @@ var faults = []fault{
 	{"hostile files: directory", ".", "./recovery", "FuzzScanDirectory", 100e6, 2},
 	{"hostile files: directory, crafted", ".", "./recovery", "FuzzHostileDirectory", 100e6, 2},
 	{"hostile input of the tool", ".", "./cmd/journaltool", "FuzzInput", 100e6, 1},
-	{"seeded bugs, each must be seen", ".", seeded, "^TestSeededBugs$", 1000, 12},
+	{"seeded bugs, each must be seen", ".", bugs, "^TestSeededBugs$", seeded.Bugs, 12},
 }
 
 const (
 	powercut = "internal/powercut"
-	seeded   = "./internal/testutil/seeded"
+	bugs     = "./internal/testutil/seeded"
 )

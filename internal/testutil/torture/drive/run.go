@@ -25,9 +25,11 @@ type result struct {
 	err      error  // the test failed, or was stopped
 }
 
-// bad reports whether the table has to be looked at: what did not run has shown nothing.
+// bad reports whether the table has to be looked at: what did not run has shown nothing, and bugs
+// that were not tried have not been seen.
 func (r *result) bad() bool {
-	return r.progress.Violations > 0 || r.err != nil || r.skipped != "" || r.progress.Runs == 0
+	return r.progress.Violations > 0 || r.err != nil || r.skipped != "" || r.progress.Runs == 0 ||
+		r.fault.pkg == bugs && r.progress.Runs < r.fault.long
 }
 
 // remark is what the table says beside the figures.
