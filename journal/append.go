@@ -15,10 +15,11 @@ import (
 // Append returns, otherwise it is published. The payload is copied; it must not change during the
 // call. It may be empty.
 //
-// Errors: ErrTooLarge, ErrNoSpace (nothing was appended; may be repeated), ErrClosed, ErrReadOnly,
-// ErrFailed. After ErrFailed it is not known whether the record will be there after the next Open.
-// With Synced, ErrNotFound: a TruncateBack or Reset at the same time has dropped the record; if
-// another one has got its seq by then, that one is waited for, and there is no error.
+// Errors: ErrTooLarge; ErrNoSpace, or another error of the file system, if no new segment could be
+// prepared (nothing was appended; may be repeated); ErrClosed; ErrReadOnly; ErrFailed, after which
+// it is not known whether the record will be there after the next Open. With Synced, ErrNotFound: a
+// TruncateBack or Reset at the same time has dropped the record. If another one has got its seq by
+// then, that one is waited for, and there is no error; nor is there if the new next seq is higher.
 func (j *Journal) Append(payload []byte) (Seq, error) {
 	size := segment.FrameSize(int64(len(payload)))
 	if err := j.checkSize(size, len(payload)); err != nil {

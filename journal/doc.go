@@ -15,7 +15,8 @@
 //	Durability  Append returns when        survives kill -9  survives a power cut
 //	Synced      the record is durable      yes               yes
 //	Published   the record is published    yes               up to Durable(); Sync raises it
-//	Interval    the record is published    yes               all but the last SyncInterval
+//	Interval    the record is published    yes               up to Durable(): all but the last
+//	                                                         SyncInterval, if syncs keep up
 //
 // Appends that wait for a sync at the same time share it.
 //
