@@ -40,6 +40,14 @@ func SetLeastWrite(j *Journal, n int) {
 	}
 }
 
+// SetLeastAhead sets from which size on what is staged is moved while a sync is under way. To be
+// called before the first append.
+func SetLeastAhead(j *Journal, n int) {
+	if j.stage != nil {
+		j.stage.Ahead = n
+	}
+}
+
 // OpenFSBackground is OpenFS with the goroutine that prepares segments.
 func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()

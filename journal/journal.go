@@ -179,6 +179,10 @@ func forget(fsys segment.FS) error {
 	return err
 }
 
+// leastAhead is how many staged bytes are moved while a sync is under way; tests lower it. Fewer are
+// not worth the system call.
+const leastAhead = 256 << 10
+
 // leastWrite is the size from which on groups of appends are written by a system call; tests lower
 // it. Below, the one or two faults of a store through the mapping cost no more.
 var leastWrite = 8 << 10
@@ -197,7 +201,7 @@ func open(
 	}
 	j.names = names{fsys: fsys, dir: dir}
 	if o.Durability == Synced && coherent {
-		j.stage = &segment.Stage{Least: leastWrite}
+		j.stage = &segment.Stage{Least: leastWrite, Ahead: leastAhead}
 	}
 	st, err := settled(fsys, dir, o.VerifyOnOpen)
 	switch {

@@ -28,7 +28,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 }
 
-// everythingAtOnce writes groups of leastWrite bytes and more by a system call.
+// everythingAtOnce writes groups of leastWrite bytes and more by a system call, and moves 512 bytes
+// and more while a sync is under way.
 func everythingAtOnce(t *testing.T, d journal.Durability, leastWrite int, seed uint64) {
 	heap := segment.NewHeapFS()
 	j, err := journal.OpenFSBackground(heap, "/j", &journal.Options{
@@ -38,6 +39,7 @@ func everythingAtOnce(t *testing.T, d journal.Durability, leastWrite int, seed u
 		t.Fatal(err)
 	}
 	journal.SetLeastWrite(j, leastWrite)
+	journal.SetLeastAhead(j, 512)
 	storm(t, j, seed)
 	j, err = journal.OpenFS(heap, "/j", &journal.Options{SegmentSize: 8192, VerifyOnOpen: true})
 	if err != nil {

@@ -19,6 +19,8 @@ type Stage struct {
 	// Least is how many bytes a group has at least that is written by a system call. Smaller ones
 	// are stored through the mapping, which costs a fault or two.
 	Least int
+	// Ahead is how many bytes are worth moving while a sync is under way: see Large.
+	Ahead int
 
 	buf   []byte // the frames; the first one without its publication
 	word  uint64 // which is this
@@ -29,14 +31,10 @@ type Stage struct {
 	err    error      // of the first Move that failed
 }
 
-const (
-	// keptStage is how large a buffer may be and stay, however little of it is used.
-	keptStage = 1 << 20
-	// largeStage is how much is staged when it is worth moving it while a sync is under way.
-	largeStage = 256 << 10
-)
+// keptStage is how large a buffer may be and stay, however little of it is used.
+const keptStage = 1 << 20
 
-// Large reports whether so much is staged that moving it ahead is of use. Anyone may call it.
+// Large reports whether Ahead bytes or more are staged. Anyone may call it.
 func (st *Stage) Large() bool { return st.large.Load() }
 
 // Use makes the writer fill its frames on a stage from now on, after Discard. Without one, or with
@@ -72,7 +70,7 @@ func (st *Stage) frame(size int) []byte {
 	st.buf = st.buf[:n+size]
 	clear(f[:HeaderSize])
 	clear(f[size-8:])
-	if n < largeStage && n+size >= largeStage {
+	if n < st.Ahead && n+size >= st.Ahead {
 		st.large.Store(true)
 	}
 	return f

@@ -233,6 +233,7 @@ func refuseStaged(t *testing.T, least int, end string, before int) {
 func TestStageBuffers(t *testing.T) {
 	w := stagedWriter(t, 64<<20, 0)
 	st := w.stage
+	st.Ahead = 256 << 10
 	mustMove(t, w) // nothing
 	small, large := strings.Repeat("s", 1000), strings.Repeat("l", 3*keptStage)
 	mustAppend(t, w, small)

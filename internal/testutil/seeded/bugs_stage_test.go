@@ -104,4 +104,13 @@ var stageBugs = []bug{
 		pkg: "./segment", run: "^TestTakeWaits$",
 		cost: "a segment is sealed before its last group is there",
 	},
+	{
+		name: "what is moved ahead counts as durable",
+		file: "journal/sync.go",
+		old:  "\tif err := group.Move(); err != nil {\n\t\treturn j.fail(err)\n\t}\n\treturn nil\n",
+		new: "\tif err := group.Move(); err != nil {\n\t\treturn j.fail(err)\n\t}\n" +
+			"\tj.durable.Store(uint64(j.Published()))\n\treturn nil\n",
+		pkg: "./journal", run: "^TestMovedAhead$",
+		cost: "a power cut during the sync takes acknowledged records",
+	},
 }
