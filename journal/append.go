@@ -45,8 +45,8 @@ func (j *Journal) append(payload []byte, crc uint32, size int64) (Seq, error) {
 // AppendFunc appends a record of n bytes that fn writes into the journal's memory: into the mapped
 // file, or, with Durability Synced, to where the next sync takes it from. dst is zeroed, and valid
 // until fn returns; fn must not read or write the journal, and should be quick: other appends wait.
-// If fn fails, nothing is appended and AppendFunc returns its error; nor is anything if fn panics or
-// ends its goroutine. Otherwise it is as Append.
+// If fn fails, nothing is appended and AppendFunc returns its error; nor is anything if fn panics
+// or ends its goroutine. Otherwise it is as Append.
 func (j *Journal) AppendFunc(n int, fn func(dst []byte) error) (Seq, error) {
 	if n < 0 {
 		return 0, fmt.Errorf("append: %w: a record of %d bytes", ErrOptions, n)

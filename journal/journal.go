@@ -179,8 +179,8 @@ func forget(fsys segment.FS) error {
 	return err
 }
 
-// leastAhead is how many staged bytes are moved while a sync is under way; tests lower it. Fewer are
-// not worth the system call.
+// leastAhead is how many staged bytes are moved while a sync is under way; tests lower it. Fewer
+// are not worth the system call.
 const leastAhead = 256 << 10
 
 // leastWrite is the size from which on groups of appends are written by a system call; tests lower
