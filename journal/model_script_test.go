@@ -100,6 +100,7 @@ func (l *life) do(s step) error {
 		}
 		return nil
 	}
+	l.mid.cuts = s.op == "tb"
 	defer func() { l.mid.size = 0 }()
 	switch s.op {
 	case "e":
@@ -224,6 +225,7 @@ func (l *life) promised(err error, durable bool) error {
 // meanwhile is an append during another operation's sync.
 type meanwhile struct {
 	size   int   // of the payload; 0: none
+	cuts   bool  // the operation drops what is appended before it takes effect
 	before image // what the journal held when the operation began
 	index  int   // of before, in the oracle's images
 	done   bool
@@ -242,7 +244,7 @@ func (l *life) meanwhile() {
 	m.both = m.target.with(p)
 	want := m.both.next() - 1
 	switch {
-	case m.target.equal(m.before): // a sync
+	case m.target.equal(m.before) && !m.cuts: // a sync
 		m.sure = m.index
 		l.or.begin(m.both)
 		defer func() { l.or.published = len(l.or.images) - 1 }()

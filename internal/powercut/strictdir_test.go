@@ -172,7 +172,8 @@ func (r *strictRig) live(config *lifeConfig, rec *strictRecording) error {
 	return nil
 }
 
-// readNotes reads what a cut may leave after each mark.
+// readNotes reads what a cut may leave after each mark. A process that was killed may have left the
+// beginning of a note; readNotes removes it, since the next process appends.
 func readNotes(path string) (notes []strictAllowed, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -184,9 +185,12 @@ func readNotes(path string) (notes []strictAllowed, err error) {
 	defer f.Close()
 	for d := json.NewDecoder(f); ; {
 		var a strictAllowed
+		end := d.InputOffset()
 		switch err := d.Decode(&a); {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		case errors.Is(err, io.EOF):
 			return notes, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return notes, os.Truncate(path, end)
 		case err != nil:
 			return nil, err
 		}
