@@ -152,8 +152,8 @@ var (
 	execs   = regexp.MustCompile(`execs: (\d+)`)
 )
 
-// late is all that a fuzz target says which has found nothing, but was at work when its time was over
-// (golang.org/issue/75804; Go 1.27 has it mended).
+// late is all that a fuzz target says which has found nothing, but was at work when its time was
+// over (golang.org/issue/75804; Go 1.27 has it mended).
 var late = regexp.MustCompile(`--- FAIL: Fuzz\w+ \([0-9.]+s\)\n +context deadline exceeded\nFAIL\n`)
 
 // read takes from the test's output what the progress file cannot say.
