@@ -138,6 +138,11 @@ func (h *copyHandle) Sync() error          { h.c.ops++; return nil }
 func (h *copyHandle) Datasync() error      { h.c.ops++; return nil }
 func (h *copyHandle) Close() error         { h.c.ops++; return nil }
 
+func (h *copyHandle) NextData(off int64) (from, to int64) {
+	h.c.ops++
+	return off, int64(len(h.f.b))
+}
+
 func (h *copyHandle) ReadAt(p []byte, off int64) (int, error) {
 	h.c.ops++
 	n := copy(p, h.f.b[min(off, int64(len(h.f.b))):])

@@ -110,7 +110,32 @@ func (d *directory) open(ordinal uint64, name string) error {
 	}
 	f.seg = seg
 	d.files = append(d.files, f)
+	if n := len(d.files) - keptOpen; n > 0 {
+		return d.files[n-1].release()
+	}
 	return nil
+}
+
+// keptOpen is how many of the newest segments keep their descriptors while they are searched for
+// the end: through them the file system tells where nothing was written yet. A journal may have
+// more segments than a process descriptors.
+const keptOpen = 4
+
+// release closes the file of a segment; its mapping stays.
+func (f *file) release() error {
+	if f.seg == nil {
+		return nil
+	}
+	return f.seg.Release()
+}
+
+// release closes what open has kept.
+func (d *directory) release() error {
+	var errs error
+	for _, f := range d.files {
+		errs = errors.Join(errs, f.release())
+	}
+	return errs
 }
 
 func (d *directory) readJournalFile() error {

@@ -115,7 +115,7 @@ func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNotExist)
 	}
 	s := &search{d: d, full: full}
-	if err := s.run(); err != nil {
+	if err := errors.Join(s.run(), d.release()); err != nil {
 		return nil, err
 	}
 	st = newState(d, s)

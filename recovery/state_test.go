@@ -340,7 +340,7 @@ func TestFault(t *testing.T) {
 				d.must(os.WriteFile(filepath.Join(osDir, file), []byte(content), 0o600))
 			}
 			watch := &watchFS{FS: segment.OS, hook: func(op, what string) error {
-				if op == "close" && what == name(cut) {
+				if op == "map" && what == name(cut) {
 					return os.Truncate(filepath.Join(osDir, what), 4096)
 				}
 				return nil

@@ -220,7 +220,7 @@ func TestFrameConditions(t *testing.T) {
 			f := linked().record("first")
 			at := f.at
 			c.add(f)
-			sc := scanBytes(f.b, &f.id, 0)
+			sc := scanAll(f.b, &f.id, 0)
 			if c.want == nil {
 				if sc.End == at {
 					t.Fatalf("the frame is refused: %v", sc.Stop)
@@ -248,7 +248,7 @@ func TestHeaderAcrossTheEnd(t *testing.T) {
 		t.Fatalf("the record ends at %d", f.at)
 	}
 	store64(f.b, f.at, publication(16, 1))
-	sc := scanBytes(f.b, &f.id, 0)
+	sc := scanAll(f.b, &f.id, 0)
 	if sc.End != f.at || !errors.Is(sc.Stop, ErrHole) || sc.Tail.Bytes == 0 {
 		t.Errorf("frames end at %d (%v), tail %+v", sc.End, sc.Stop, sc.Tail)
 	}
@@ -292,7 +292,7 @@ func TestFirstFrame(t *testing.T) {
 			clear(f.b[FirstFrame:])
 			f.at = FirstFrame
 			c.add(f)
-			sc := scanBytes(f.b, &f.id, 0)
+			sc := scanAll(f.b, &f.id, 0)
 			s := openBytes(t, f.b, f.id, nil)
 			_, ok, err := s.ReadLink()
 			if err != nil || ok != (c.want == nil) || sc.HasLink != ok {
@@ -355,7 +355,7 @@ func TestBatchOrder(t *testing.T) {
 				}
 				starts = append(starts, f.at)
 			}
-			sc := scanBytes(f.b, &f.id, 0)
+			sc := scanAll(f.b, &f.id, 0)
 			if sc.Records != c.records || sc.Next != Seq(1+c.records) {
 				t.Errorf("%d records, next seq %d, want %d", sc.Records, sc.Next, c.records)
 			}
@@ -396,12 +396,12 @@ func TestEveryBitOfEveryKind(t *testing.T) {
 			f := linked().record("before")
 			at := f.at
 			c.add(f)
-			if sc := scanBytes(f.b, &f.id, 0); sc.End != f.at {
+			if sc := scanAll(f.b, &f.id, 0); sc.End != f.at {
 				t.Fatalf("undamaged: %v", sc.Stop)
 			}
 			for bit := 8 * at; bit < 8*f.at; bit++ {
 				f.b[bit/8] ^= 1 << (bit % 8)
-				sc := scanBytes(f.b, &f.id, 0)
+				sc := scanAll(f.b, &f.id, 0)
 				if sc.End != at || sc.Next != 2 || sc.Stop == nil {
 					t.Fatalf("bit %d of byte %d: frames end at %d, next seq %d, want %d and 2",
 						bit%8, bit/8-at, sc.End, sc.Next, at)
@@ -417,7 +417,7 @@ func TestEveryBitOfEveryKind(t *testing.T) {
 		f := linked().record("behind")
 		for bit := 8 * FirstFrame; bit < 8*(FirstFrame+linkFrame); bit++ {
 			f.b[bit/8] ^= 1 << (bit % 8)
-			if sc := scanBytes(f.b, &f.id, 0); sc.HasLink || sc.End != FirstFrame || sc.Unused() {
+			if sc := scanAll(f.b, &f.id, 0); sc.HasLink || sc.End != FirstFrame || sc.Unused() {
 				t.Fatalf("bit %d of byte %d makes no difference", bit%8, bit/8-FirstFrame)
 			}
 			f.b[bit/8] ^= 1 << (bit % 8)

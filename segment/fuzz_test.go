@@ -279,7 +279,7 @@ func FuzzIndex(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	sealed := scanBytes(b, &id, 0)
+	sealed := scanAll(b, &id, 0)
 	if sealed.Seal == nil || len(sealed.items) == 0 {
 		f.Fatal("the golden segment has no index")
 	}

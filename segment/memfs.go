@@ -141,6 +141,8 @@ func (h *memHandle) Datasync() error        { return nil }
 func (h *memHandle) Close() error           { return h.f.drop() }
 func (h *memHandle) Truncate(n int64) error { return h.resize(n) }
 
+func (h *memHandle) NextData(off int64) (from, to int64) { return off, int64(len(h.bytes())) }
+
 func (h *memHandle) ReadAt(p []byte, off int64) (int, error) {
 	b := h.bytes()
 	if len(p) > 0 && off >= int64(len(b)) {

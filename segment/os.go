@@ -87,6 +87,8 @@ func (f *osFile) Allocate(size int64) error { return allocate(f.File, size) }
 func (f *osFile) Datasync() error           { return datasync(f.File) }
 func (f *osFile) Sync() error               { return fullsync(f.File) }
 
+func (f *osFile) NextData(off int64) (from, to int64) { return nextData(f.File, off) }
+
 func (f *osFile) Map(size int64, mode OpenMode) (*Mapping, error) {
 	return mapFile(f.File, size, mode)
 }

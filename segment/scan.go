@@ -56,7 +56,11 @@ func (s *Scan) Promised() Position {
 // the segment's size, and takes time linear in the size. It fails only with a *FaultError.
 func (s *Segment) Scan(limit Offset) (sc *Scan, err error) {
 	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
-	return scanBytes(s.m.b, &s.Identity, limit), nil
+	data := allOf(s.m.b)
+	if limit == 0 {
+		data = s.data()
+	}
+	return scanBytes(s.m.b, &s.Identity, limit, data), nil
 }
 
 // scanner walks frames and keeps the rules on their order (FORMAT.md §4, conditions 6 to 8).
@@ -72,9 +76,12 @@ type scanner struct {
 	idx     index
 }
 
-func scanBytes(b []byte, id *Identity, limit Offset) *Scan {
+func scanBytes(b []byte, id *Identity, limit Offset, data []extent) *Scan {
 	w := scanner{b: b, id: id, at: FirstFrame, limit: limit}
 	w.End = FirstFrame
+	if len(data) == 0 || data[0].from > FirstFrame {
+		w.Stop = ErrHole
+	}
 	for w.Stop == nil && w.Seal == nil && (limit == 0 || w.at < limit) {
 		w.Stop = w.step()
 	}
@@ -87,9 +94,11 @@ func scanBytes(b []byte, id *Identity, limit Offset) *Scan {
 	}
 	w.StopAt = w.at
 	if w.Stop != nil {
-		w.Tail = lookBehind(b, id, w.End)
-		if _, _, err := readFrame(b, w.at, id.Salt); err == nil && errors.Is(w.Stop, ErrHole) {
-			w.Tail = Tail{} // a live writer goes on: what is behind was not there a moment ago
+		w.Tail = lookBehind(b, id, w.End, data)
+		if w.Tail.Bytes > 0 && errors.Is(w.Stop, ErrHole) {
+			if _, _, err := readFrame(b, w.at, id.Salt); err == nil {
+				w.Tail = Tail{} // a live writer goes on: what is behind was not there a moment ago
+			}
 		}
 	}
 	items := w.idx.all()
@@ -174,22 +183,24 @@ func (w *scanner) complete() {
 	w.pending = 0
 }
 
-// lookBehind looks at everything from off on: for bytes that are not zero, and for marks. Frames of
-// other kinds are not looked for, since a payload may look like anything: marks have a fixed
-// length, so this stays linear.
-func lookBehind(b []byte, id *Identity, off Offset) (t Tail) {
-	last := lastNonZero(b[off:])
-	if last < 0 {
-		return t
-	}
-	t.Bytes = int64(last) + 1
-	behind := off + Offset(last)
-	for ; off <= behind; off += 8 {
-		if le.Uint32(b[off:]) == markFrame {
-			t.look(b, id, off)
+// lookBehind looks at all data from off on: for bytes that are not zero, and for marks. Frames of other kinds are not looked for, since a payload may look like anything: marks
+// have a fixed length, so this stays linear.
+func lookBehind(b []byte, id *Identity, off Offset, data []extent) (t Tail) {
+	for _, d := range data {
+		from, to := max(off, d.from), max(off, d.to)
+		last := lastNonZero(b[from:to])
+		if last < 0 {
+			continue
 		}
-		for off+40 <= behind && zero32(b[off+8:]) {
-			off += 32
+		behind := from + Offset(last)
+		t.Bytes = int64(behind-off) + 1
+		for at := from; at <= behind; at += 8 {
+			if le.Uint32(b[at:]) == markFrame {
+				t.look(b, id, at)
+			}
+			for at+40 <= behind && zero32(b[at+8:]) {
+				at += 32
+			}
 		}
 	}
 	return t

@@ -54,7 +54,7 @@ func TestScanLimit(t *testing.T) {
 		{"behind the file's end", MinSize + 8, 0, ErrFrame},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			sc := scanBytes(f.b, &f.id, c.limit)
+			sc := scanAll(f.b, &f.id, c.limit)
 			if c.want != nil {
 				if !errors.Is(sc.Stop, c.want) {
 					t.Errorf("stopped by %v, want %v", sc.Stop, c.want)
@@ -74,7 +74,7 @@ func TestScanLimit(t *testing.T) {
 	}
 	t.Run("damage before the limit", func(t *testing.T) {
 		f.b[FirstFrame+linkFrame+16] ^= 1
-		sc := scanBytes(f.b, &f.id, beforeMark)
+		sc := scanAll(f.b, &f.id, beforeMark)
 		if !errors.Is(sc.Stop, ErrChecksum) || sc.StopAt != FirstFrame+linkFrame || sc.Next != 1 {
 			t.Errorf("stopped at %d by %v", sc.StopAt, sc.Stop)
 		}
@@ -86,7 +86,7 @@ func TestScanStopsBehindSeal(t *testing.T) {
 	f := linked().record("one").seal(1, nil)
 	end := f.at
 	f.record("more").mark(Position{7, end})
-	sc := scanBytes(f.b, &f.id, 0)
+	sc := scanAll(f.b, &f.id, 0)
 	if sc.Seal == nil || sc.End != end || sc.Stop != nil || sc.Tail != (Tail{}) || sc.Records != 1 {
 		t.Errorf("scan %+v", sc)
 	}
@@ -167,7 +167,7 @@ func TestClaims(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := linked()
 			c.add(f)
-			sc := scanBytes(f.b, &f.id, 0)
+			sc := scanAll(f.b, &f.id, 0)
 			if sc.Claim != c.frames || sc.Tail.Claim != c.tail {
 				t.Errorf("claims %v and %v, want %v and %v", sc.Claim, sc.Tail.Claim, c.frames, c.tail)
 			}
@@ -197,14 +197,14 @@ func TestClaims(t *testing.T) {
 		for _, live := range []Seq{9, 5} {
 			f.put(KindMark, markBytes(Mark{Claim: at, FirstLive: live, Time: testTime}))
 		}
-		if sc := scanBytes(f.b, &f.id, 0); sc.Tail.FirstLive != 5 || sc.FirstLive != 1 {
+		if sc := scanAll(f.b, &f.id, 0); sc.Tail.FirstLive != 5 || sc.FirstLive != 1 {
 			t.Errorf("first live %d, behind the end %d", sc.FirstLive, sc.Tail.FirstLive)
 		}
 	})
 	t.Run("without a link", func(t *testing.T) {
 		f := linked().record("x").mark(at)
 		f.b[FirstFrame] ^= 1
-		if sc := scanBytes(f.b, &f.id, 0); sc.HasLink || sc.Claim != (Position{}) || sc.Promised() != at {
+		if sc := scanAll(f.b, &f.id, 0); sc.HasLink || sc.Claim != (Position{}) || sc.Promised() != at {
 			t.Errorf("scan %+v", sc)
 		}
 	})
@@ -228,7 +228,7 @@ func TestLookBehind(t *testing.T) {
 		for off := from; off <= MinSize-markFrame; off += 8 {
 			want.look(f.b, &f.id, off)
 		}
-		if got := lookBehind(f.b, &f.id, from); got != want {
+		if got := lookBehind(f.b, &f.id, from, allOf(f.b)); got != want {
 			t.Fatalf("tail %+v, want %+v", got, want)
 		}
 	}
@@ -339,7 +339,7 @@ func TestScanAllocations(t *testing.T) {
 			b := c.bytes()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			sc := scanBytes(b, &id, 0)
+			sc := scanAll(b, &id, 0)
 			runtime.ReadMemStats(&after)
 			// The index grows by doubling, and is copied once.
 			const bound = 16 * (5*size/4096 + 256)
@@ -375,7 +375,7 @@ func TestScanSalvagesEveryPrefix(t *testing.T) {
 			for k := cut; k < end; k++ {
 				b[k] = garbage
 			}
-			sc := scanBytes(b, &w.s.Identity, 0)
+			sc := scanAll(b, &w.s.Identity, 0)
 			want := order[i]
 			// Zeros in place of zeros change nothing.
 			if garbage == 0 && i+1 < len(order) && lastNonZero(w.s.m.b[cut:order[i+1]]) < 0 {

@@ -40,7 +40,7 @@ type Segment struct {
 
 // Open opens the segment file at path for reading, or for reading and writing, and verifies its
 // identity against the file's name and size. Damage comes as a *CorruptError, newer files as
-// ErrVersion.
+// ErrVersion. The file's descriptor stays open until Release.
 func Open(fsys FS, path string, mode OpenMode) (s *Segment, err error) {
 	f, err := fsys.Open(path, mode)
 	if err != nil {
@@ -53,11 +53,6 @@ func Open(fsys FS, path string, mode OpenMode) (s *Segment, err error) {
 	if err != nil {
 		f.Close()
 		return nil, err
-	}
-	if mode == ReadOnly {
-		if err := s.Release(); err != nil {
-			return nil, errors.Join(err, s.Drop())
-		}
 	}
 	return s, nil
 }
@@ -236,8 +231,8 @@ func (s *Segment) Sync() error {
 	return nil
 }
 
-// Release closes the file: the segment is full and durable, or only read. The mapping stays, and
-// cannot be stored to any more.
+// Release closes the file: the segment is full and durable, or only read from now on. The mapping
+// stays, and cannot be stored to any more. What was released is looked at whole by an open Scan.
 func (s *Segment) Release() error {
 	s.mu.Lock()
 	f := s.mu.file

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -17,3 +18,5 @@ func datasync(f *os.File) error { return fullsync(f) }
 func syncDir(d *os.File) error { return d.Sync() }
 
 func allocate(*os.File, int64) error { return errUnsupported("fallocate") }
+
+func nextData(_ *os.File, off int64) (from, to int64) { return off, math.MaxInt64 }

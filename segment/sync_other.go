@@ -2,7 +2,10 @@
 
 package segment
 
-import "os"
+import (
+	"math"
+	"os"
+)
 
 func fullsync(f *os.File) error { return f.Sync() }
 
@@ -11,3 +14,5 @@ func datasync(f *os.File) error { return f.Sync() }
 func syncDir(d *os.File) error { return d.Sync() }
 
 func allocate(*os.File, int64) error { return errUnsupported("fallocate") }
+
+func nextData(_ *os.File, off int64) (from, to int64) { return off, math.MaxInt64 }

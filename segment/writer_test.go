@@ -95,7 +95,7 @@ func TestPublication(t *testing.T) {
 			var seen []*Scan
 			var next []Seq
 			s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
-				seen = append(seen, scanBytes(s.m.b, &s.Identity, 0))
+				seen = append(seen, scanAll(s.m.b, &s.Identity, 0))
 				next = append(next, s.Next())
 			})
 			w, err := NewWriter(s, startLink())

@@ -305,6 +305,25 @@ func (h *handle) Allocate(int64) error {
 	return nil
 }
 
+// NextData implements [segment.File]: sectors full of zeros are holes.
+func (h *handle) NextData(off int64) (from, to int64) {
+	h.d.mu.Lock()
+	defer h.d.mu.Unlock()
+	b := h.f.bytes()
+	end := h.f.size()
+	for from = off; from < end && holeAt(b, from); from = from - from%sectorSize + sectorSize {
+	}
+	for to = from; to < end && !holeAt(b, to); to = to - to%sectorSize + sectorSize {
+	}
+	return from, min(to, end)
+}
+
+// holeAt reports whether the sector at off holds only zeros.
+func holeAt(b []byte, off int64) bool {
+	off -= off % sectorSize
+	return bytes.Count(b[off:off+sectorSize], []byte{0}) == sectorSize
+}
+
 // Sync implements [segment.File].
 func (h *handle) Sync() error { return h.sync(OpSync) }
 
