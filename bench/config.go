@@ -66,6 +66,7 @@ func full() config {
 	c := standard()
 	c.mode, c.rounds, c.longRounds = "full", 5, 2
 	c.latency, c.sustained = 10*gib, 2*gib
+	c.durableTime = 1200 * time.Millisecond // 16 KiB × 1 fills two segments, not half of one
 	c.read = 128 * mib
 	c.reopen = []int64{gib, 4 * gib}
 	return c

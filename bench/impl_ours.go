@@ -109,3 +109,6 @@ func (l viewLog) Read(seq uint64, buf []byte) ([]byte, error) {
 	})
 	return buf, err
 }
+
+// stalled implements staller.
+func (l oursLog) stalled() time.Duration { return l.j.Stats().StallTime }

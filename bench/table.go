@@ -19,6 +19,8 @@ var tables = []struct {
 	{"latency", "", "Append latency, paced, 128 B, over several segments", formatNS, ""},
 	{"sustained", "ns", "Unsynced append over many segments as fast as it goes: time per append",
 		formatNS, ""},
+	{"sustained", "stalled", "The same: part of the time that appends waited for a segment (backpressure)",
+		formatPercent, ""},
 	{"durable", "ns", "Durable append: time per append, by record size × goroutines",
 		formatNS, "disk limit"},
 	{"durable", "allocs", "Durable append: allocations per append", formatCount, ""},
@@ -139,6 +141,13 @@ func formatNS(ns float64) string {
 		return threeDigits(ns/1e6) + " ms"
 	}
 	return threeDigits(ns/1e9) + " s"
+}
+
+func formatPercent(v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f %%", 100*v)
 }
 
 func formatBytes(n float64) string {

@@ -12,6 +12,9 @@ type warmer interface {
 	frame(n int) int64
 }
 
+// staller is a log that says how long appends have waited for files to be prepared.
+type staller interface{ stalled() time.Duration }
+
 func cellID(size, goroutines int) string { return fmt.Sprintf("%dx%d", size, goroutines) }
 
 func sizeTitle(n int) string {
@@ -86,10 +89,15 @@ func sustainedCells(cfg *config) (cells []*cell) {
 						return nil, err
 					}
 					defer l.Close()
-					return drive(l, load{
+					start := time.Now()
+					m, err := drive(l, load{
 						goroutines: 1, size: size, most: cfg.sustained / int64(size),
 						budget: cfg.flatOut, chunk: 16,
 					})
+					if k, ok := l.(staller); ok && err == nil {
+						m["stalled"] = float64(k.stalled()) / float64(time.Since(start))
+					}
+					return m, err
 				},
 			})
 		}

@@ -34,7 +34,7 @@ type factory struct {
 type factoryStats struct {
 	prepared    uint64
 	prepareTime time.Duration
-	stalls      uint64 // takes that found nothing ready
+	stalls      uint64 // of those who found nothing ready
 	stallTime   time.Duration
 }
 
@@ -86,7 +86,20 @@ func (f *factory) peek() (ordinal uint64, err error) {
 	return f.mu.ready.Ordinal, nil
 }
 
+// ensureLocked makes sure that a segment is ready. That one was not is a stall, however long the
+// wait: whoever appends waits for the disk.
 func (f *factory) ensureLocked() error {
+	if f.mu.ready != nil {
+		return nil
+	}
+	start := time.Now()
+	err := f.waitLocked()
+	f.mu.stats.stalls++
+	f.mu.stats.stallTime += time.Since(start)
+	return err
+}
+
+func (f *factory) waitLocked() error {
 	for f.mu.busy {
 		f.idle.Wait()
 	}
@@ -130,14 +143,8 @@ func (f *factory) prepareLocked() error {
 func (f *factory) take() (*segment.Segment, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.mu.ready == nil {
-		start := time.Now()
-		err := f.ensureLocked()
-		f.mu.stats.stalls++
-		f.mu.stats.stallTime += time.Since(start)
-		if err != nil {
-			return nil, err
-		}
+	if err := f.ensureLocked(); err != nil {
+		return nil, err
 	}
 	seg := f.mu.ready
 	f.mu.ready = nil

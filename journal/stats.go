@@ -17,8 +17,8 @@ type Stats struct {
 
 	Prepared    uint64        // segments prepared
 	PrepareTime time.Duration // in the background, as a rule
-	Stalls      uint64        // a segment was needed that was not ready
-	StallTime   time.Duration
+	Stalls      uint64        // a segment was needed that was not ready: the append that needed it,
+	StallTime   time.Duration // and all behind it, waited so long for it
 }
 
 // Stats returns the counters. They are collected one after the other while the journal goes on.

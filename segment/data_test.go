@@ -125,8 +125,8 @@ func TestScanOfHoles(t *testing.T) {
 	}
 }
 
-// TestNextData: on the file systems at hand, every byte that is not zero lies in what NextData calls
-// data, whether it was written, stored through a mapping, or synced in between.
+// TestNextData: on the file systems at hand, every byte that is not zero lies in what NextData says
+// is data, whether it was written, stored through a mapping, or synced in between.
 func TestNextData(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), "/dev/shm"} {
 		t.Run(dir, func(t *testing.T) {

@@ -151,4 +151,20 @@ var laterBugs = []bug{
 		also: []tests{{"./journal", "^TestRandomHistories$"}},
 		cost: "the next group is written over durable records",
 	},
+	{
+		name: "a file that was cut short is believed to end in a hole",
+		file: "segment/data.go",
+		old:  "err != nil || size < s.Size {",
+		new:  "err != nil || size < 0 {",
+		pkg:  "./segment", run: "^TestExtents$",
+		cost: "records that somebody cut off are gone without an error",
+	},
+	{
+		name: "behind the first hole nothing is looked for",
+		file: "segment/data.go",
+		old:  "		off = to\n",
+		new:  "		off = size + 0*to\n",
+		pkg:  "./segment", run: "^TestExtents$|^TestScanOfHoles$",
+		cost: "lost pages with a claim behind them are cut off as a torn tail",
+	},
 }
