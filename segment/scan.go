@@ -184,8 +184,8 @@ func (w *scanner) complete() {
 }
 
 // lookBehind looks at all data from off on: for bytes that are not zero, and for marks. Frames of
-// other kinds are not looked for, since a payload may look like anything: marks have a fixed length,
-// so this stays linear.
+// other kinds are not looked for, since a payload may look like anything: marks have a fixed
+// length, so this stays linear.
 func lookBehind(b []byte, id *Identity, off Offset, data []extent) (t Tail) {
 	for _, d := range data {
 		from, to := max(off, d.from), max(off, d.to)
