@@ -78,7 +78,7 @@ func runVerify(cfg *config, out io.Writer) (ok bool, err error) {
 				total += n
 			}
 			verdict := "ok"
-			if good := judge(v.name, total, int(m["ops"])); !good {
+			if good := judge(v.name, total, int(m["ops"]), v.load.goroutines); !good {
 				ok, verdict = false, "**wrong**"
 			}
 			fmt.Fprintf(out, "| %s | %s | %.0f | %s | %s | %s |\n", impl.Name, v.name, m["ops"],
@@ -88,16 +88,13 @@ func runVerify(cfg *config, out io.Writer) (ok bool, err error) {
 	return ok, nil
 }
 
-// judge says whether so many sync calls are right: none without durability, one at least for each
-// durable append of one goroutine, some for a group.
-func judge(load string, calls, ops int) bool {
-	switch load {
-	case "unsynced":
+// judge says whether so many sync calls are right: none without durability, else one at least for
+// as many appends as there are goroutines, since each waits for its own.
+func judge(load string, calls, ops, goroutines int) bool {
+	if load == "unsynced" {
 		return calls == 0
-	case "durable", "batch":
-		return calls >= ops
 	}
-	return calls > 0
+	return calls*goroutines >= ops
 }
 
 func perCall(ops float64, calls int) string {

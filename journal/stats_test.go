@@ -1,7 +1,8 @@
 package journal_test
 
 import (
-	"sync/atomic"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -9,31 +10,32 @@ import (
 	"mmjournal/segment"
 )
 
-// slowFS takes a while to reserve space.
-type slowFS struct {
+// gatedFS reserves space when its gate is open.
+type gatedFS struct {
 	segment.FS
-	slow *atomic.Int64 // nanoseconds
+	gate *sync.RWMutex
 }
 
-func (f slowFS) Open(path string, mode segment.OpenMode) (segment.File, error) {
+func (f gatedFS) Open(path string, mode segment.OpenMode) (segment.File, error) {
 	file, err := f.FS.Open(path, mode)
-	return slowFile{file, f.slow}, err
+	return gatedFile{file, f.gate}, err
 }
 
-type slowFile struct {
+type gatedFile struct {
 	segment.File
-	slow *atomic.Int64
+	gate *sync.RWMutex
 }
 
-func (f slowFile) Allocate(size int64) error {
-	time.Sleep(time.Duration(f.slow.Load()))
+func (f gatedFile) Allocate(size int64) error {
+	f.gate.RLock()
+	defer f.gate.RUnlock()
 	return f.File.Allocate(size)
 }
 
 // TestStalls: Stats says how often and how long appends waited for a segment, and only then.
 func TestStalls(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))
-	fsys := slowFS{segment.NewHeapFS(), new(atomic.Int64)}
+	fsys := gatedFS{segment.NewHeapFS(), new(sync.RWMutex)}
 	j, err := journal.OpenFSBackground(fsys, "/j", &journal.Options{
 		SegmentSize: 8192, Durability: journal.Published,
 	})
@@ -42,22 +44,36 @@ func TestStalls(t *testing.T) {
 	}
 	defer j.Close()
 	for j.Stats().Prepared == 0 { // Open begins to
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
+	fsys.gate.Lock() // no other segment is prepared from now on
 	if _, err := j.Append(nil); err != nil {
 		t.Fatal(err)
 	}
 	if s := j.Stats(); s.Stalls != 0 || s.StallTime != 0 {
 		t.Errorf("a segment was ready: %d stalls of %v", s.Stalls, s.StallTime)
 	}
-	fsys.slow.Store(int64(200 * time.Millisecond)) // from here to the roll are a few appends
-	for j.Stats().Rolls == 0 {
-		if _, err := j.Append(make([]byte, 2000)); err != nil {
-			t.Fatal(err)
+	rolled := make(chan error)
+	go func() {
+		var err error
+		for range 3 { // more than a segment holds, less than two do
+			if err == nil {
+				_, err = j.Append(make([]byte, 1500))
+			}
 		}
+		rolled <- err
+	}()
+	for looks := 0; looks < 20; looks++ { // until the append that must roll has the lock for good
+		if !journal.Appending(j) {
+			looks = 0
+		}
+		time.Sleep(time.Millisecond)
 	}
-	s := j.Stats()
-	if s.Stalls != 1 || s.StallTime <= 0 {
-		t.Errorf("no segment was ready: %d stalls of %v", s.Stalls, s.StallTime)
+	fsys.gate.Unlock()
+	if err := <-rolled; err != nil {
+		t.Fatal(err)
+	}
+	if s := j.Stats(); s.Stalls != 1 || s.StallTime <= 0 {
+		t.Errorf("one segment was not ready: %d stalls of %v", s.Stalls, s.StallTime)
 	}
 }

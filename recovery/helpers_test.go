@@ -346,6 +346,7 @@ type watchFS struct {
 
 	mu            sync.Mutex
 	handles, maps int
+	most          int // handles at a time
 }
 
 func (w *watchFS) call(op, path string) error {
@@ -359,6 +360,7 @@ func (w *watchFS) count(handles, maps int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.handles += handles
+	w.most = max(w.most, w.handles)
 	w.maps += maps
 }
 

@@ -137,8 +137,14 @@ func (s *search) corrupt(
 	}
 }
 
-// scanOpen reads the frames of a candidate, and what is behind them.
+// scanOpen reads the frames of a candidate, and what is behind them; with full, what the file system
+// says is a hole, too.
 func (s *search) scanOpen(f *file) (err error) {
+	if s.full {
+		if err := f.release(); err != nil {
+			return err
+		}
+	}
 	if f.scan, err = f.seg.Scan(0); err != nil {
 		return err
 	}

@@ -563,3 +563,25 @@ func TestHostileChain(t *testing.T) {
 		t.Errorf("%s, %v", st.Label, st.Err)
 	}
 }
+
+// TestFewDescriptors: however many segments there are, only those of the newest stay open while
+// they are searched, and none afterwards.
+func TestFewDescriptors(t *testing.T) {
+	d := newDir(t)
+	l := d.start().append(1)
+	for range 20 {
+		l = l.roll().append(1)
+	}
+	l.close().done()
+	for _, full := range []bool{false, true} {
+		watch := &watchFS{FS: d.fsys}
+		st, err := Scan(watch, testDir, Options{Full: full})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if watch.handles != 0 || watch.most != keptOpen+1 {
+			t.Errorf("full %v: %d descriptors at a time, %d left", full, watch.most, watch.handles)
+		}
+		st.Close()
+	}
+}

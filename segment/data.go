@@ -32,11 +32,11 @@ func extents(f File, size int64) (data []extent) {
 	for off := int64(FirstFrame); off < size; {
 		from, to := f.NextData(off)
 		from, to = max(from&^7, off), (min(to, size)+7)&^7
-		if from >= to {
+		if from >= size {
 			break
 		}
-		if len(data) == mostExtents {
-			return append(data, extent{Offset(from), Offset(size)})
+		if to <= from || len(data) == mostExtents {
+			to = size // an answer that makes no sense, or too many
 		}
 		data = append(data, extent{Offset(from), Offset(to)})
 		off = to

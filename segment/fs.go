@@ -48,8 +48,8 @@ type File interface {
 	// Datasync makes the file's content durable, mapped stores included, and the metadata that is
 	// needed to read it (fdatasync).
 	Datasync() error
-	// NextData returns the first stretch at or behind off that may hold bytes other than zero; an
-	// empty one, from >= to, if there is none. It says what the file system knows without reading:
+	// NextData returns the first stretch at or behind off that may hold bytes other than zero; one
+	// behind the file's end if there is none. It says what the file system knows without reading:
 	// one that knows nothing, or is not to be relied on, returns all that is behind off.
 	NextData(off int64) (from, to int64)
 	// Map maps the first size bytes, shared with the file. It outlives Close.
