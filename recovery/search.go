@@ -137,8 +137,8 @@ func (s *search) corrupt(
 	}
 }
 
-// scanOpen reads the frames of a candidate, and what is behind them; with full, what the file system
-// says is a hole, too.
+// scanOpen reads the frames of a candidate, and what is behind them; with full, what the file
+// system says is a hole, too.
 func (s *search) scanOpen(f *file) (err error) {
 	if s.full {
 		if err := f.release(); err != nil {
