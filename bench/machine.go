@@ -47,6 +47,13 @@ func freeSpace(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
+// inMemory reports whether dir is in a file system that has no disk.
+func inMemory(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil &&
+		(st.Type == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC)
+}
+
 // machine describes where the figures come from.
 func machine(dir string) string {
 	var u unix.Utsname

@@ -44,7 +44,7 @@ func parse(args []string, stderr io.Writer) (f flags, err error) {
 	only := set.String("only", "", "run what matches this `regexp`: work/cell/implementation")
 	rounds := set.Int("rounds", 0, "rounds (default: the mode's)")
 	latency := set.Int64("latency", 0, "`bytes` of paced appends (default: the mode's)")
-	set.StringVar(&f.cfg.dir, "dir", os.TempDir(), "where temporary files go: on the disk to measure")
+	set.StringVar(&f.cfg.dir, "dir", ".", "where temporary files go: on the disk to measure")
 	set.StringVar(&f.out, "o", "", "write the tables to this `file`, not to standard output")
 	set.StringVar(&f.svg, "svg", "", "write bar charts to this `directory`")
 	set.StringVar(&f.profile, "cpuprofile", "", "write a CPU profile to this `file`")
@@ -101,6 +101,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	defer stop()
 	where := machine(f.cfg.dir)
+	if inMemory(f.cfg.dir) {
+		fmt.Fprintf(stderr, "bench: %s is in memory: the durable figures mean nothing; see -dir\n",
+			f.cfg.dir)
+	}
 	r := newRunner(f.cfg, allCells(&f.cfg), stderr)
 	r.run()
 	if err := output(&f, r, where, stdout); err != nil {
