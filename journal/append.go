@@ -183,9 +183,8 @@ func (j *Journal) publishLocked(err error) (Seq, error) {
 	w := j.mu.writer
 	last := w.Next() - 1
 	j.mu.atMark = false
-	if at := w.Position().Offset; at >= j.mu.prepareAt {
-		j.mu.prepareAt = segment.Offset(segment.MaxSize)
-		j.factory.want()
+	if at := w.Position().Offset; at >= j.mu.nextAt {
+		j.aheadLocked(at)
 	}
 	return last, nil
 }
@@ -199,6 +198,7 @@ func (j *Journal) startLocked() error {
 // cutLocked links a fresh segment behind what chain keeps, and goes on there. If it fails before
 // the link is written, nothing has changed.
 func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
+	j.mu.past = 0
 	ordinal, err := j.factory.peek()
 	if err == nil {
 		err = j.names.setNewest(ordinal)
@@ -243,6 +243,7 @@ func (j *Journal) rollLocked() error {
 		j.mu.unsynced = 0
 		go func() { _ = j.Sync(context.Background()) }() // the next append returns its error
 	}
+	j.mu.past = j.unsyncedLocked(w.Position())
 	old := w.Segment()
 	return j.linkLocked(seg, segment.Link{
 		Base: w.Next(), Pred: old.Ordinal, PredSalt: old.Salt, PredEnd: old.End(),
@@ -263,15 +264,9 @@ func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segm
 	j.mu.writer = w
 	j.mu.unclaimed = false
 	j.mu.atMark = false
-	j.setPrepareAt(seg)
+	j.beginAheadLocked(seg)
 	j.log.Debug("segment begun", zap.String("file", seg.Path()), zap.Stringer("reason", l.Reason))
 	return nil
-}
-
-// setPrepareAt decides how full a segment is when its successor is prepared: early enough to be
-// ready, late enough that a journal which is opened for a few records prepares nothing in vain.
-func (j *Journal) setPrepareAt(seg *segment.Segment) {
-	j.mu.prepareAt = segment.Offset(seg.Size / 4)
 }
 
 // mark returns the mark that says what is known now.

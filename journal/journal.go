@@ -57,9 +57,12 @@ type Journal struct {
 		claim     segment.Position
 		unclaimed bool // claim is not written yet
 		atMark    bool // the last frame is a closing mark
-		prepareAt segment.Offset
 		rolls     uint64
-		unsynced  int // segments that were sealed since the last sync
+		unsynced  int   // segments that were sealed since the last sync
+		past      int64 // bytes appended to earlier segments since then, at least
+
+		// Where in the active segment something is due (ahead.go); nextAt is the lesser one.
+		nextAt, prepareAt, populateAt segment.Offset
 	}
 
 	// Watermarks. Written under mu, read by anyone. What is published, the last segment of the
@@ -80,11 +83,15 @@ type Journal struct {
 	// failure is set once, by the first failed sync or store.
 	failure atomic.Pointer[error]
 
-	syncer   syncer
-	released bool // files and mappings are given back; belongs to who has the syncer's turn
-	factory  *factory
-	names    names
-	ticker   struct { // of Durability Interval
+	syncer     syncer
+	released   bool // files and mappings are given back; belongs to who has the syncer's turn
+	factory    *factory
+	populating struct { // one goroutine at a time, which begins under mu
+		sync.WaitGroup
+		busy atomic.Bool
+	}
+	names  names
+	ticker struct { // of Durability Interval
 		stop context.CancelFunc
 		done chan struct{}
 	}
@@ -340,7 +347,8 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	j.mu.writer = segment.ResumeWriter(seg, scan)
 	j.mu.writer.Use(j.stage)
 	j.mu.atMark = true
-	j.setPrepareAt(seg)
+	j.mu.past = -int64(scan.End)
+	j.beginAheadLocked(seg)
 	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on
 	// the disk, and no sync would write it.
 	if err := errors.Join(old.Drop(), seg.Dirty(scan.Claim.Offset, scan.End)); err != nil {
@@ -464,6 +472,7 @@ func (j *Journal) release() error {
 	j.stage.Discard()
 	j.mu.Unlock()
 	var err error
+	j.populating.Wait()
 	if seg := j.factory.stop(); seg != nil {
 		err = seg.Drop()
 		if j.failed() == nil {

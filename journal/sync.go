@@ -247,7 +247,7 @@ func (j *Journal) finishSync(
 	j.syncer.pos = pos
 	j.mu.Lock()
 	j.mu.claim, j.mu.unclaimed = pos, true
-	j.mu.unsynced = 0
+	j.mu.unsynced, j.mu.past = 0, 0
 	j.durable.Store(uint64(last))
 	j.mu.Unlock()
 

@@ -2,6 +2,14 @@ package segment
 
 import "golang.org/x/sys/unix"
 
+// populate makes the pages of the bytes from:to ready for stores, as if each had been stored to,
+// without changing them. The stores will meet what fails here; kernels before 5.14 cannot do it.
+func (m *Mapping) populate(from, to Offset) {
+	if from &^= Offset(unix.Getpagesize()) - 1; m.shared && from < to {
+		_ = unix.Madvise(m.b[from:to], unix.MADV_POPULATE_WRITE)
+	}
+}
+
 // leastLeft is how many whole pages it takes for leave to be worth its system call.
 const leastLeft = 8
 

@@ -29,6 +29,10 @@ type Segment struct {
 	sealed    *Seal     // found at open; names the index
 	rebuilt   atomic.Bool
 
+	// populated is how far Populate has got since the last sync; 0: not at all. Whoever populates
+	// stores it, a sync resets it.
+	populated atomic.Int64
+
 	refs atomic.Int64 // the owner's and every reader's; unmapped at 0
 
 	mu struct {
@@ -203,6 +207,18 @@ func (s *Segment) RestoreIndex(sc *Scan) (err error) {
 	return nil
 }
 
+// Populate makes the pages from an offset up to another ready for stores, so that none of them
+// faults, where the system can do that. It changes no byte, but the pages count as modified: the
+// next sync writes them. The caller keeps the segment mapped.
+func (s *Segment) Populate(from, to Offset) {
+	to = min(to, Offset(len(s.m.b)))
+	s.populated.Store(int64(to))
+	s.m.populate(from, to)
+}
+
+// Populated returns how far pages have been populated since the last sync; 0: not at all.
+func (s *Segment) Populated() Offset { return Offset(s.populated.Load()) }
+
 // Sync makes everything stored in the segment so far durable. A failed sync must not be repeated:
 // the kernel reports a lost page only once. It reports none at all for bytes that were cut off
 // underneath, so Sync looks at the file's size, too.
@@ -214,7 +230,7 @@ func (s *Segment) Sync() error {
 		return fmt.Errorf("sync %s: %w", s.path, errReleased)
 	}
 	end := s.End()
-	s.m.leave(from, end)
+	s.m.leave(from, max(end, Offset(s.populated.Swap(0))))
 	if err := f.Datasync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
