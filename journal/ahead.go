@@ -42,13 +42,13 @@ func (j *Journal) aheadLocked(at segment.Offset) {
 // populateLocked populates what may be populated now, and decides when to look again.
 func (j *Journal) populateLocked(pos segment.Position) {
 	j.mu.populateAt = never
-	if j.factory.background && j.mu.stage == nil {
+	if j.factory.background && j.stage == nil {
 		seg := j.mu.writer.Segment()
 		from, to := span(pos.Offset, seg.Populated(), j.unsyncedLocked(pos))
 		if to > from {
 			j.populate(seg, from, to)
 		}
-		j.mu.populateAt = pos.Offset + max(populateUnit, (to-pos.Offset)/4)
+		j.mu.populateAt = pos.Offset + max(populateUnit, (to-pos.Offset)*3/4)
 	}
 	j.mu.nextAt = min(j.mu.prepareAt, j.mu.populateAt)
 }
