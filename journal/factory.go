@@ -9,7 +9,8 @@ import (
 )
 
 // factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll
-// finds one waiting. A preparation that fails is tried again by whoever needs the segment.
+// finds one waiting. It zeroes them as folio says, if there is time. A preparation that fails is
+// tried again by whoever needs the segment.
 type factory struct {
 	fsys       segment.FS
 	dir        string
@@ -26,6 +27,7 @@ type factory struct {
 		stopped bool
 		broken  error // a directory sync failed: not to be repeated
 		group   int64 // bytes that a sync has made durable: a mean that forgets
+		pace    pace
 		stats   factoryStats
 	}
 	idle sync.Cond // signalled when busy becomes false; on mu
@@ -33,6 +35,7 @@ type factory struct {
 
 type factoryStats struct {
 	prepared    uint64
+	zeroed      uint64 // of these
 	prepareTime time.Duration
 	stalls      uint64 // of those who found nothing ready
 	stallTime   time.Duration
@@ -68,6 +71,7 @@ func (f *factory) want() {
 		return
 	}
 	f.mu.busy = true
+	f.mu.pace.begin(time.Now())
 	go func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -113,14 +117,19 @@ func (f *factory) waitLocked() error {
 		return nil
 	}
 	f.mu.busy = true
+	f.mu.pace.begin(time.Now())
 	return f.prepareLocked()
 }
 
-// prepareLocked prepares a segment, without holding the lock meanwhile. busy is set.
+// prepareLocked prepares a segment, without holding the lock meanwhile. busy is set, and the pace
+// has begun.
 func (f *factory) prepareLocked() error {
 	start := time.Now()
 	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
 	zeroChunk := f.folio(f.mu.group)
+	if f.background && !f.mu.pace.inTime {
+		zeroChunk = 0
+	}
 	f.mu.Unlock()
 	seg, err := segment.Prepare(f.fsys, f.dir, id, zeroChunk)
 	f.mu.Lock()
@@ -135,7 +144,12 @@ func (f *factory) prepareLocked() error {
 	f.mu.ready = seg
 	f.mu.next++
 	f.mu.stats.prepared++
-	f.mu.stats.prepareTime += time.Since(start)
+	now := time.Now()
+	f.mu.pace.end(now, zeroChunk > 0)
+	f.mu.stats.prepareTime += now.Sub(start)
+	if zeroChunk > 0 {
+		f.mu.stats.zeroed++
+	}
 	return nil
 }
 
@@ -143,6 +157,7 @@ func (f *factory) prepareLocked() error {
 func (f *factory) take() (*segment.Segment, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.mu.pace.need(time.Now())
 	if err := f.ensureLocked(); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ type Stats struct {
 	IndexRebuilds int // segments whose sparse index was damaged, and was rebuilt from their records
 
 	Prepared    uint64        // segments prepared
+	Zeroed      uint64        // of these, written full of zeros: there was time for that
 	PrepareTime time.Duration // in the background, as a rule
 	Stalls      uint64        // a segment was needed that was not ready: the append that needed it,
 	StallTime   time.Duration // and all behind it, waited so long for it
@@ -39,7 +40,7 @@ func (j *Journal) Stats() Stats {
 	s.Syncs, s.SyncTime = j.syncer.stats.syncs, j.syncer.stats.syncTime
 	j.syncer.stats.Unlock()
 	f := j.factory.stats()
-	s.Prepared, s.PrepareTime = f.prepared, f.prepareTime
+	s.Prepared, s.Zeroed, s.PrepareTime = f.prepared, f.zeroed, f.prepareTime
 	s.Stalls, s.StallTime = f.stalls, f.stallTime
 	return s
 }
