@@ -181,12 +181,17 @@ func (w *Writer) Seal(succ *Identity) (err error) {
 
 // control appends a frame of a fixed size.
 func (w *Writer) control(kind Kind, n int, encode func([]byte)) (err error) {
-	defer w.s.catch("append "+kind.String(), debug.SetPanicOnFault(true), &err)
+	defer w.s.catch(appending[kind], debug.SetPanicOnFault(true), &err)
 	f := w.frame(n)
 	p := f[HeaderSize : HeaderSize+n]
 	encode(p)
 	w.publish(f, w.fill(f, n, Checksum(p), kind))
 	return nil
+}
+
+// appending is what control's errors call it.
+var appending = map[Kind]string{
+	KindLink: "append link", KindMark: "append mark", KindSeal: "append seal",
 }
 
 // begin notes where the writer stands before it appends frames of records that take size bytes.
