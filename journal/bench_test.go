@@ -60,6 +60,24 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+func BenchmarkAppendFunc(b *testing.B) {
+	for _, size := range []int{16, 128, 1 << 10, 16 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			j := benchOpen(b, journal.Published)
+			p := make([]byte, size)
+			encode := func(dst []byte) error { copy(dst, p); return nil }
+			b.SetBytes(int64(size))
+			appended := int64(0)
+			for b.Loop() {
+				if _, err := j.AppendFunc(size, encode); err != nil {
+					b.Fatal(err)
+				}
+				benchReset(b, j, &appended, size)
+			}
+		})
+	}
+}
+
 func BenchmarkAppendParallel(b *testing.B) {
 	for _, goroutines := range []int{2, 16, 64} {
 		b.Run(fmt.Sprint(goroutines), func(b *testing.B) {

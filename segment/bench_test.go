@@ -142,14 +142,23 @@ func BenchmarkScan(b *testing.B) {
 	}
 }
 
-// BenchmarkScanUnused looks for a byte in a prepared segment.
+// BenchmarkScanUnused looks for a byte in a prepared segment: in one that was zeroed, and in one
+// that is a hole, if the file system tells.
 func BenchmarkScanUnused(b *testing.B) {
-	s := benchPlaces[0].open(b)
-	b.SetBytes(benchSize)
-	for b.Loop() {
-		if sc, err := s.Scan(0); err != nil || !sc.Unused() {
-			b.Fatal(err)
-		}
+	for name, zeroChunk := range map[string]int{"zeroed": 256 << 10, "unwritten": 0} {
+		b.Run(name, func(b *testing.B) {
+			s, err := Prepare(OS, b.TempDir(), benchIdentity(), zeroChunk)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Drop()
+			b.SetBytes(benchSize)
+			for b.Loop() {
+				if sc, err := s.Scan(0); err != nil || !sc.Unused() {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
