@@ -47,6 +47,20 @@ func freeSpace(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
+// writeBack writes everything that dir's file system has in memory, so that what one contender has
+// left does not keep the disk busy while the next one runs.
+func writeBack(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("syncfs %s: %w", dir, err)
+	}
+	return nil
+}
+
 // inMemory reports whether dir is in a file system that has no disk.
 func inMemory(dir string) bool {
 	var st unix.Statfs_t

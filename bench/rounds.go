@@ -107,7 +107,10 @@ func (r *runner) cell(c *cell) {
 					continue
 				}
 			}
-			m, err := k.run(sub, setups[i])
+			m, err := metrics(nil), writeBack(r.cfg.dir)
+			if err == nil {
+				m, err = k.run(sub, setups[i])
+			}
 			if err != nil {
 				r.fail(c, k, err)
 			}
