@@ -17,6 +17,7 @@ type factory struct {
 	size       int64
 	folio      folio
 	background bool // false: only take prepares, in the caller's goroutine
+	spares     int  // how many files are kept to be written over
 
 	mu struct {
 		sync.Mutex
@@ -25,8 +26,9 @@ type factory struct {
 		ready   *segment.Segment
 		busy    bool // a preparation is under way, without the lock
 		stopped bool
-		broken  error // a directory sync failed: not to be repeated
-		group   int64 // bytes that a sync has made durable: a mean that forgets
+		broken  error    // a directory sync failed: not to be repeated
+		spares  []string // files of dropped segments, to be written over
+		group   int64    // bytes that a sync has made durable: a mean that forgets
 		pace    pace
 		stats   factoryStats
 	}
@@ -36,6 +38,7 @@ type factory struct {
 type factoryStats struct {
 	prepared    uint64
 	zeroed      uint64 // of these
+	recycled    uint64 // of these
 	prepareTime time.Duration
 	stalls      uint64 // of those who found nothing ready
 	stallTime   time.Duration
@@ -130,9 +133,15 @@ func (f *factory) prepareLocked() error {
 	if f.background && !f.mu.pace.inTime {
 		zeroChunk = 0
 	}
+	spares := f.mu.spares
+	f.mu.spares = nil
 	f.mu.Unlock()
-	seg, err := segment.Prepare(f.fsys, f.dir, id, zeroChunk)
+	seg, spares, err := f.recycle(id, spares)
+	if seg == nil && err == nil {
+		seg, err = segment.Prepare(f.fsys, f.dir, id, zeroChunk)
+	}
 	f.mu.Lock()
+	f.mu.spares = append(f.mu.spares, spares...)
 	f.mu.busy = false
 	f.idle.Broadcast()
 	if errors.Is(err, segment.ErrUnnamed) {
@@ -145,12 +154,47 @@ func (f *factory) prepareLocked() error {
 	f.mu.next++
 	f.mu.stats.prepared++
 	now := time.Now()
-	f.mu.pace.end(now, zeroChunk > 0)
+	zeroed := zeroChunk > 0 && !seg.Recycled
+	f.mu.pace.end(now, zeroed)
 	f.mu.stats.prepareTime += now.Sub(start)
-	if zeroChunk > 0 {
+	switch {
+	case zeroed:
 		f.mu.stats.zeroed++
+	case seg.Recycled:
+		f.mu.stats.recycled++
 	}
 	return nil
+}
+
+// recycle makes a segment of the first spare that can be one, and returns those behind it. Without
+// one it returns nil. The only error is that of a failed sync of the directory.
+func (f *factory) recycle(id segment.Identity, spares []string) (
+	*segment.Segment, []string, error,
+) {
+	for i, path := range spares {
+		seg, err := segment.Recycle(f.fsys, f.dir, path, id)
+		if err == nil || errors.Is(err, segment.ErrUnnamed) {
+			return seg, spares[i+1:], err
+		}
+	}
+	return nil, nil, nil
+}
+
+// room returns how many files the factory would keep, to write over them.
+func (f *factory) room() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.stopped {
+		return 0
+	}
+	return f.spares - len(f.mu.spares)
+}
+
+// keep gives the factory files to write over. Their names are temporary ones, durably.
+func (f *factory) keep(paths ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.spares = append(f.mu.spares, paths...)
 }
 
 // take returns the next segment, which is the caller's from then on.
@@ -166,18 +210,18 @@ func (f *factory) take() (*segment.Segment, error) {
 	return seg, nil
 }
 
-// stop waits for a preparation under way and returns the segment that is ready, if any. Nothing is
-// prepared afterwards.
-func (f *factory) stop() *segment.Segment {
+// stop waits for a preparation under way and returns the segment that is ready, if any, and the
+// files that are spare. Nothing is prepared afterwards.
+func (f *factory) stop() (ready *segment.Segment, spares []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.stopped = true
 	for f.mu.busy {
 		f.idle.Wait()
 	}
-	seg := f.mu.ready
-	f.mu.ready = nil
-	return seg
+	ready, spares = f.mu.ready, f.mu.spares
+	f.mu.ready, f.mu.spares = nil, nil
+	return ready, spares
 }
 
 func (f *factory) stats() factoryStats {

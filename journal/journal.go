@@ -209,6 +209,7 @@ func open(
 	j.names = names{fsys: fsys, dir: dir}
 	if o.Durability == Synced && coherent {
 		j.stage = &segment.Stage{Least: leastWrite, Ahead: leastAhead}
+		j.factory.spares = o.Spares
 	}
 	st, err := settled(fsys, dir, o.VerifyOnOpen)
 	switch {
@@ -465,18 +466,25 @@ func (j *Journal) claimOutside(claim segment.Position) error {
 	return nil
 }
 
-// release gives back memory, descriptors and the lock. A segment that was prepared and not used is
-// removed, unless the journal has failed: then nothing on the disk is touched any more.
+// release gives back memory, descriptors and the lock. A segment that was prepared and not used,
+// and spare files, are removed, unless the journal has failed: then nothing on the disk is touched
+// any more.
 func (j *Journal) release() error {
 	j.mu.Lock()
 	j.stage.Discard()
 	j.mu.Unlock()
 	var err error
 	j.populating.Wait()
-	if seg := j.factory.stop(); seg != nil {
+	seg, spares := j.factory.stop()
+	if seg != nil {
 		err = seg.Drop()
-		if j.failed() == nil {
+	}
+	if j.failed() == nil {
+		if seg != nil {
 			err = errors.Join(err, j.names.discard(seg.Ordinal))
+		}
+		for _, path := range spares {
+			err = errors.Join(err, j.fsys.Remove(path))
 		}
 	}
 	if chain := j.chain.Load(); chain != nil {

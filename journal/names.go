@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -100,7 +101,8 @@ func (n *names) tidy(newest uint64, log *zap.Logger) error {
 			return err
 		}
 	}
-	return n.collect(newest, log)
+	_, err := n.collect(newest, 0, log)
+	return err
 }
 
 // discard removes a segment above the newest one that was prepared and not used.
@@ -110,28 +112,35 @@ func (n *names) discard(ordinal uint64) error {
 			return err
 		}
 	}
-	return n.remove(ordinal)
+	_, err := n.remove(0, ordinal)
+	return err
 }
 
-func (n *names) remove(ordinals ...uint64) error {
-	files := make([]string, len(ordinals))
-	for i, o := range ordinals {
-		files[i] = segment.FileName(o)
+// remove removes segments, but for so many whose files are kept, under names that the next Open
+// removes: these it returns. If it fails it keeps none.
+func (n *names) remove(keep int, ordinals ...uint64) (kept []string, err error) {
+	for _, o := range ordinals {
+		path := filepath.Join(n.dir, segment.FileName(o))
+		if len(kept) < keep && n.fsys.Rename(path, path+segment.TempSuffix) == nil {
+			kept = append(kept, path+segment.TempSuffix)
+			continue
+		}
+		err = errors.Join(err, recovery.Remove(n.fsys, n.dir, segment.FileName(o)))
 	}
-	err := recovery.Remove(n.fsys, n.dir, files...)
 	if syncErr := n.fsys.SyncDir(n.dir); syncErr != nil {
-		err = errors.Join(err, segment.Unnamed(syncErr))
+		kept, err = nil, errors.Join(err, segment.Unnamed(syncErr))
 	}
 	if err != nil {
-		return fmt.Errorf("remove segments that are not needed: %w", err)
+		err = fmt.Errorf("remove segments that are not needed: %w", err)
 	}
-	return nil
+	return kept, err
 }
 
-// collect removes the garbage, now that a segment with that ordinal is durably linked. What cannot
-// be removed only takes up space: the next Open tries again. The only error is that of a failed
-// directory sync, which may have been about another name, too.
-func (n *names) collect(durable uint64, log *zap.Logger) error {
+// collect removes the garbage, now that a segment with that ordinal is durably linked; it keeps and
+// returns files as remove does. What cannot be removed only takes up space: the next Open tries
+// again. The only error is that of a failed directory sync, which may have been about another name,
+// too.
+func (n *names) collect(durable uint64, keep int, log *zap.Logger) (kept []string, err error) {
 	var now []uint64
 	n.garbage = slices.DeleteFunc(n.garbage, func(o uint64) bool {
 		if o < durable {
@@ -140,14 +149,14 @@ func (n *names) collect(durable uint64, log *zap.Logger) error {
 		return o < durable
 	})
 	if len(now) == 0 {
-		return nil
+		return nil, nil
 	}
-	err := n.remove(now...)
+	kept, err = n.remove(keep, now...)
 	if errors.Is(err, segment.ErrUnnamed) {
-		return err
+		return nil, err
 	}
 	if err != nil {
 		log.Warn("space is not freed", zap.Error(err))
 	}
-	return nil
+	return kept, nil
 }

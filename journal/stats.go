@@ -17,6 +17,7 @@ type Stats struct {
 
 	Prepared    uint64        // segments prepared
 	Zeroed      uint64        // of these, written full of zeros: there was time for that
+	Recycled    uint64        // of these, written over the files of dropped segments
 	PrepareTime time.Duration // in the background, as a rule
 	Stalls      uint64        // a segment was needed that was not ready: the append that needed it,
 	StallTime   time.Duration // and all behind it, waited so long for it
@@ -40,7 +41,8 @@ func (j *Journal) Stats() Stats {
 	s.Syncs, s.SyncTime = j.syncer.stats.syncs, j.syncer.stats.syncTime
 	j.syncer.stats.Unlock()
 	f := j.factory.stats()
-	s.Prepared, s.Zeroed, s.PrepareTime = f.prepared, f.zeroed, f.prepareTime
+	s.Prepared, s.Zeroed, s.Recycled = f.prepared, f.zeroed, f.recycled
+	s.PrepareTime = f.prepareTime
 	s.Stalls, s.StallTime = f.stalls, f.stallTime
 	return s
 }

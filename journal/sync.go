@@ -258,12 +258,15 @@ func (j *Journal) finishSync(
 	return j.collect(pos.Ordinal)
 }
 
-// collect removes segments that are not needed any more. A failed sync of the directory makes the
-// journal fail: it may have been about the name of a segment that is.
+// collect removes segments that are not needed any more; the factory gets some of their files. A
+// failed sync of the directory makes the journal fail: it may have been about the name of a segment
+// that is.
 func (j *Journal) collect(durable uint64) error {
-	if err := j.names.collect(durable, j.log); err != nil {
+	kept, err := j.names.collect(durable, j.factory.room(), j.log)
+	if err != nil {
 		return j.fail(err)
 	}
+	j.factory.keep(kept...)
 	return nil
 }
 

@@ -39,6 +39,7 @@ type facts struct {
 	badIdentity, lostNewest bool
 	badFirstLive            bool
 	cleanMark               bool // a closing mark at the end
+	recycled                bool // the newest segment is a recycled one
 	tailBytes, above        bool // bytes behind the end; bytes in segments above
 }
 
@@ -63,6 +64,9 @@ var table = []row{
 	{Torn, func(f *facts) bool { return !f.found && (f.tailBytes || f.above) }, Start},
 	{Empty, func(f *facts) bool { return !f.found }, Start},
 	{Torn, func(f *facts) bool { return f.tailBytes || f.above }, Cut},
+	// Behind the end of a recycled segment not all is zero. Nothing is appended where what an
+	// earlier life has left could be taken for what comes next.
+	{Clean, func(f *facts) bool { return f.cleanMark && f.recycled }, Cut},
 	{Clean, func(f *facts) bool { return f.cleanMark }, Resume},
 	{Open, func(*facts) bool { return true }, Cut},
 }

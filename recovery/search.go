@@ -379,6 +379,7 @@ func (s *search) checkEnd() {
 	sc := s.newest.scan
 	s.facts.cleanMark = sc.Clean
 	s.facts.tailBytes = sc.Tail.Bytes > 0
+	s.facts.recycled = s.newest.seg.Recycled
 	oldest := s.chain[len(s.chain)-1]
 	link := oldest.seg.Link
 	if oldest.scan != nil {

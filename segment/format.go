@@ -125,7 +125,14 @@ type Identity struct {
 	Salt    uint64 // random; every checksum in the segment depends on it
 	Size    int64  // of the file, in bytes
 	Created time.Time
+
+	// Recycled: the file was another segment before. Bytes behind the frames are that one's, but
+	// for the rest of the page in which the frames end, which is zero.
+	Recycled bool
 }
+
+// featureRecycled is the bit among the features that says so.
+const featureRecycled = 1
 
 // Encode returns the identity's 4096 bytes.
 func (id *Identity) Encode() []byte {
@@ -136,6 +143,9 @@ func (id *Identity) Encode() []byte {
 	le.PutUint64(b[40:], id.Salt)
 	le.PutUint64(b[48:], uint64(id.Size))
 	le.PutUint64(b[56:], uint64(id.Created.UnixNano()))
+	if id.Recycled {
+		le.PutUint32(b[64:], featureRecycled)
+	}
 	le.PutUint32(b[identityCRCAt:], Checksum(b[:identityCRCAt]))
 	return b
 }
@@ -153,9 +163,11 @@ func DecodeIdentity(b []byte) (id Identity, err error) {
 	if le.Uint32(b[identityCRCAt:]) != Checksum(b[:identityCRCAt]) {
 		return id, ErrChecksum
 	}
-	if f := le.Uint32(b[64:]); f != 0 {
-		return id, fmt.Errorf("%w: feature bits %#x", ErrVersion, f)
+	features := le.Uint32(b[64:])
+	if features&^featureRecycled != 0 {
+		return id, fmt.Errorf("%w: feature bits %#x", ErrVersion, features)
 	}
+	id.Recycled = features&featureRecycled != 0
 	copy(id.Journal[:], b[16:])
 	id.Ordinal = le.Uint64(b[32:])
 	id.Salt = le.Uint64(b[40:])

@@ -11,7 +11,8 @@ type FS interface {
 	MkdirAll(dir string) error
 	// ReadDir lists the directory, sorted by name.
 	ReadDir(dir string) ([]fs.DirEntry, error)
-	// Open opens a file. With [Create] the file must not exist yet.
+	// Open opens a file. With [Create] the file must not exist yet. A file that somebody has to
+	// himself (see [File.Sole]) does not exist.
 	Open(path string, mode OpenMode) (File, error)
 	// Rename atomically gives a file a new name, replacing what has it. Durable after SyncDir.
 	Rename(oldPath, newPath string) error
@@ -52,6 +53,9 @@ type File interface {
 	// behind the file's end if there is none. It says what the file system knows without reading:
 	// one that knows nothing, or is not to be relied on, returns all that is behind off.
 	NextData(off int64) (from, to int64)
+	// Sole reports whether nobody else has the file open or mapped, in any process, and it has one
+	// name. Then nobody can open it as long as this File is open. It may say no though it is so.
+	Sole() bool
 	// Map maps the first size bytes, shared with the file. It outlives Close.
 	Map(size int64, mode OpenMode) (*Mapping, error)
 	// Close releases the descriptor; it makes nothing durable.

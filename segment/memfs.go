@@ -136,6 +136,7 @@ func (h *memHandle) bytes() []byte {
 
 func (h *memHandle) Size() (int64, error)   { return int64(len(h.bytes())), nil }
 func (h *memHandle) Allocate(int64) error   { return nil }
+func (h *memHandle) Sole() bool             { return false }
 func (h *memHandle) Sync() error            { return nil }
 func (h *memHandle) Datasync() error        { return nil }
 func (h *memHandle) Close() error           { return h.f.drop() }

@@ -57,6 +57,9 @@ func (osFS) Open(path string, mode OpenMode) (File, error) {
 	if err == nil && !fi.Mode().IsRegular() {
 		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
 	}
+	if err == nil && !share(f) {
+		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist} // not under this name
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -85,6 +88,7 @@ func (f *osFile) Size() (int64, error) { return f.Seek(0, io.SeekEnd) }
 
 func (f *osFile) Allocate(size int64) error { return allocate(f.File, size) }
 func (f *osFile) Datasync() error           { return datasync(f.File) }
+func (f *osFile) Sole() bool                { return sole(f.File) }
 func (f *osFile) Sync() error               { return fullsync(f.File) }
 
 func (f *osFile) NextData(off int64) (from, to int64) { return nextData(f.File, off) }

@@ -34,7 +34,7 @@ type Scan struct {
 
 // Tail is what lies behind the valid frames of a segment.
 type Tail struct {
-	Bytes     int64    // from the end of the valid frames to the last byte that is not zero
+	Bytes     int64    // from the end of the valid frames to the last byte that was written there
 	Claim     Position // the highest claim of a mark found there
 	FirstLive Seq      // what the last mark found there says; 0 without one
 }
@@ -94,8 +94,12 @@ func scanBytes(b []byte, id *Identity, limit Offset, data []extent) *Scan {
 	}
 	w.StopAt = w.at
 	if w.Stop != nil {
-		w.Tail = lookBehind(b, id, w.End, data)
-		if w.Tail.Bytes > 0 && errors.Is(w.Stop, ErrHole) {
+		if id.Recycled {
+			w.Tail = w.lookBehindRecycled()
+		} else {
+			w.Tail = lookBehind(b, id, w.End, data)
+		}
+		if w.Tail.Bytes > 0 {
 			if _, _, err := readFrame(b, w.at, id.Salt); err == nil {
 				w.Tail = Tail{} // a live writer goes on: what is behind was not there a moment ago
 			}
@@ -207,23 +211,64 @@ func lookBehind(b []byte, id *Identity, off Offset, data []extent) (t Tail) {
 	return t
 }
 
-// look takes the claim of the mark at off, if there is one.
-func (t *Tail) look(b []byte, id *Identity, off Offset) {
-	if off > Offset(len(b))-markFrame || Kind(b[off+8]) != KindMark {
-		return
+// lookBehindRecycled is lookBehind for a recycled segment: the file's earlier use does not count.
+// What does is the rest of the page, which is zero where the journal ends, and every frame that is
+// valid here, but for its place in the order: its checksum depends on this segment's salt. Frames
+// of records are known by seqs that are still to come. A payload may look like many of them: they
+// are not all verified once that has taken as many bytes as the file has.
+func (w *scanner) lookBehindRecycled() (t Tail) {
+	b, off := w.b, w.End
+	t.Bytes = int64(lastNonZero(b[off:min(pageEnd(off+1), Offset(len(b)))])) + 1
+	verify := Offset(len(b))
+	most := Seq(len(b) / HeaderSize)
+	for at := off; at <= Offset(len(b))-HeaderSize; at += 8 {
+		second := le.Uint64(b[at+8:])
+		kind, seq := Kind(second), Seq(second>>8)
+		if kind == KindMark {
+			if t.look(b, w.id, at) {
+				t.Bytes = int64(at + markFrame - off)
+			}
+			continue
+		}
+		if !kind.IsRecord() || w.HasLink && seq-w.Next >= most {
+			continue
+		}
+		h, err := readHeader(b, at)
+		if err != nil {
+			continue
+		}
+		if verify -= h.size(); verify < 0 || h.check(b[at:], at, w.id.Salt) == nil {
+			t.Bytes = int64(at + h.size() - off)
+		}
+		if verify < 0 {
+			break
+		}
+	}
+	return t
+}
+
+// pageEnd returns the end of the page in which the byte before off is.
+func pageEnd(off Offset) Offset { return (off + pageSize - 1) &^ (pageSize - 1) }
+
+// look takes the claim of the mark at off, and reports whether there is one.
+func (t *Tail) look(b []byte, id *Identity, off Offset) bool {
+	if off > Offset(len(b))-markFrame || le.Uint32(b[off:]) != markFrame ||
+		Kind(b[off+8]) != KindMark {
+		return false
 	}
 	h, payload, err := readFrame(b, off, id.Salt)
 	if err != nil || h.kind != KindMark {
-		return
+		return false
 	}
 	m, ok := decodeMark(payload, h.seq, Position{id.Ordinal, off})
 	if !ok {
-		return
+		return false
 	}
 	t.FirstLive = m.FirstLive
 	if t.Claim.Less(m.Claim) {
 		t.Claim = m.Claim
 	}
+	return true
 }
 
 func zero32(p []byte) bool {

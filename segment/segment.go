@@ -29,6 +29,10 @@ type Segment struct {
 	sealed    *Seal     // found at open; names the index
 	rebuilt   atomic.Bool
 
+	// blank is up to where bytes behind the frames are zero. Whoever moves a group or seals may use
+	// it.
+	blank Offset
+
 	// populated is how far Populate has got since the last sync; 0: not at all. Whoever populates
 	// stores it, a sync resets it.
 	populated atomic.Int64
@@ -66,7 +70,10 @@ func newSegment(f File, path string, id Identity, mode OpenMode) (*Segment, erro
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
-	s := &Segment{Identity: id, path: path, m: m}
+	s := &Segment{Identity: id, path: path, m: m, blank: Offset(id.Size)}
+	if id.Recycled {
+		s.blank = recycledBlank
+	}
 	s.mu.file = f
 	s.refs.Store(1)
 	s.publish(FirstFrame, 0)
@@ -230,7 +237,9 @@ func (s *Segment) Sync() error {
 		return fmt.Errorf("sync %s: %w", s.path, errReleased)
 	}
 	end := s.End()
-	s.m.leave(from, max(end, Offset(s.populated.Swap(0))))
+	if !s.Recycled { // nothing is stored through that mapping
+		s.m.leave(from, max(end, Offset(s.populated.Swap(0))))
+	}
 	if err := f.Datasync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}

@@ -61,8 +61,8 @@ func (st *Stage) Discard() {
 // zero.
 func (st *Stage) frame(size int) []byte {
 	n := len(st.buf)
-	if n+size > cap(st.buf) {
-		grown := make([]byte, n, max(2*cap(st.buf), n+size, 64<<10))
+	if n+size+mostBlank > cap(st.buf) {
+		grown := make([]byte, n, max(2*cap(st.buf), n+size+mostBlank, 64<<10))
 		copy(grown, st.buf)
 		st.buf = grown
 	}
@@ -143,13 +143,21 @@ func (g Group) Move() error {
 func (g Group) move(least int) (err error) {
 	s := g.w.s
 	defer s.catch("append", debug.SetPanicOnFault(true), &err)
-	if len(g.buf) < least {
+	switch {
+	case s.Recycled:
+		err = g.writeOver()
+	case len(g.buf) < least:
 		copy(s.m.b[g.from:], g.buf)
-	} else if err := s.write(g.buf, g.from); err != nil {
+	default:
+		err = s.write(g.buf, g.from)
+	}
+	if err != nil {
 		return err
 	}
-	s.m.notify()
-	store64(s.m.b, g.from, g.word)
+	if !s.Recycled {
+		s.m.notify()
+		store64(s.m.b, g.from, g.word)
+	}
 	s.m.notify()
 	s.publish(g.end, g.next)
 	return nil

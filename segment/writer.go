@@ -163,6 +163,9 @@ func (w *Writer) Seal(succ *Identity) (err error) {
 	defer w.s.catch("seal", debug.SetPanicOnFault(true), &err)
 	items := w.s.index.all()
 	end := w.at + sealFrame
+	if err := w.s.blankTo(end + Offset(len(items))*indexEntry); err != nil {
+		return err
+	}
 	raw := w.s.m.b[end : int64(end)+int64(len(items))*indexEntry]
 	encodeIndex(raw, items)
 	seal := Seal{

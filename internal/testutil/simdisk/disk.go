@@ -248,6 +248,10 @@ func (d *Disk) Open(path string, mode segment.OpenMode) (segment.File, error) {
 	case f == nil:
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
+	if f.sole {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	f.handles++
 	d.handles++
 	return &handle{d: d, f: f, mode: mode}, nil
 }

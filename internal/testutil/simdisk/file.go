@@ -40,6 +40,8 @@ type file struct {
 	oldSizes int     // how many there were before sizes[0]
 	cache    []byte  // the page cache, whole sectors; nil: equal to the newest versions
 	maps     int     // live mappings of cache
+	handles  int     // open ones
+	sole     bool    // the only handle has it to itself
 }
 
 func (f *file) size() int64 { return f.sizes[len(f.sizes)-1] }
@@ -354,6 +356,14 @@ func (h *handle) sync(kind OpKind) error {
 	return nil
 }
 
+// Sole implements [segment.File].
+func (h *handle) Sole() bool {
+	h.d.mu.Lock()
+	defer h.d.mu.Unlock()
+	h.f.sole = h.f.handles == 1 && h.f.maps == 0
+	return h.f.sole
+}
+
 // Map implements [segment.File]. The mapping's bytes are the page cache; every mapping and handle
 // of the file shares them.
 func (h *handle) Map(size int64, mode segment.OpenMode) (*segment.Mapping, error) {
@@ -406,6 +416,8 @@ func (h *handle) Close() error {
 	}
 	h.closed = true
 	h.d.handles--
+	h.f.handles--
+	h.f.sole = false
 	return err
 }
 

@@ -1,0 +1,112 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+)
+
+// A recycled segment is written over a file that was another one. That saves what a new file costs:
+// to write it full of zeros first, or to have each sync note which blocks were written for the first
+// time. Behind its frames are bytes of the earlier use. No checksum of those is right here, since
+// all depend on the salt; but they look like anything, so the rest of the page in which the frames
+// end is kept zero: a frame that is written starts at a zero word, as in a new file, and the end of
+// an undamaged journal is one.
+//
+// Groups are written by system calls only. A store through the mapping would read a page first, and
+// make a large folio of the page cache dirty as a whole.
+
+const (
+	// recycledBlank is where the first page of frames ends, which is zero at first.
+	recycledBlank = FirstFrame + pageSize
+	// mostBlank is how many zeros follow a group at most.
+	mostBlank = pageSize + 8
+)
+
+var blankPages [mostBlank]byte
+
+// Recycle makes the file at from, in dir, the segment of an identity: it is identified, and durable
+// under its new name when Recycle returns; then it maps it. The name from is gone, or, after an
+// error, the file, unless that matches ErrUnnamed. The file must not be a segment of the journal any
+// more, whatever a power cut does.
+//
+// ErrInUse: somebody has the file open or mapped, or it has a second name, or the wrong size.
+func Recycle(fsys FS, dir, from string, id Identity) (*Segment, error) {
+	id.Recycled = true
+	path := filepath.Join(dir, FileName(id.Ordinal))
+	fail := func(name string, err error) (*Segment, error) {
+		return nil, fmt.Errorf("recycle %s as %s: %w", from, path,
+			errors.Join(err, fsys.Remove(name)))
+	}
+	if err := writeIdentityOver(fsys, from, &id); err != nil {
+		return fail(from, err)
+	}
+	if err := fsys.Rename(from, path); err != nil {
+		return fail(from, err)
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return fail(path, Unnamed(err))
+	}
+	s, err := Open(fsys, path, ReadWrite)
+	if err != nil {
+		return fail(path, err)
+	}
+	return s, nil
+}
+
+// ErrInUse: a file cannot be written over.
+var ErrInUse = errors.New("file is in use, or not what it was")
+
+func writeIdentityOver(fsys FS, path string, id *Identity) error {
+	f, err := fsys.Open(path, ReadWrite)
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err == nil && (size != id.Size || !f.Sole()) {
+		err = ErrInUse
+	}
+	if err == nil {
+		_, err = f.WriteAt(append(id.Encode(), blankPages[:pageSize]...), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// writeOver puts a group into a recycled segment: with zeros up to the end of the page behind it,
+// where there are none yet, and its first word last.
+func (g Group) writeOver() error {
+	s := g.w.s
+	p := g.buf
+	blank := blankBehind(g.end, s.Size)
+	if blank > s.blank {
+		p = append(p, blankPages[:blank-g.end]...)
+	}
+	if err := s.write(p, g.from); err != nil {
+		return err
+	}
+	s.blank = max(s.blank, blank)
+	s.m.notify()
+	var word [8]byte
+	le.PutUint64(word[:], g.word)
+	return s.write(word[:], g.from)
+}
+
+// blankBehind returns up to where bytes must be zero if frames end at end: at least the first word
+// of the next one.
+func blankBehind(end Offset, size int64) Offset { return min(pageEnd(end+8), Offset(size)) }
+
+// blankTo makes the bytes zero that frames and an index up to end are going to be stored to.
+func (s *Segment) blankTo(end Offset) error {
+	to := blankBehind(end, s.Size)
+	if to <= s.blank {
+		return nil
+	}
+	if err := s.write(make([]byte, to-s.blank), s.blank); err != nil {
+		return err
+	}
+	s.blank = to
+	return nil
+}

@@ -1,0 +1,41 @@
+package segment
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Whoever uses a file holds a shared lock on it, flock(2): as long as it is open, and as long as it
+// is mapped, since a mapping keeps the open file that it was made from (a test holds the kernel to
+// that).
+
+// share takes the shared lock. It returns false if somebody has the file to himself. Where a file
+// system has no locks, nobody ever has.
+func share(f *os.File) bool {
+	return !errors.Is(flock(f, unix.LOCK_SH), unix.EWOULDBLOCK)
+}
+
+// sole turns the shared lock into one that excludes all others.
+func sole(f *os.File) bool {
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		return false
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 1
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

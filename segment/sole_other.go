@@ -1,0 +1,11 @@
+//go:build !linux
+
+package segment
+
+import "os"
+
+// A lock may end with the descriptor here, though a mapping goes on: nobody ever has a file to
+// himself.
+
+func share(*os.File) bool { return true }
+func sole(*os.File) bool  { return false }
