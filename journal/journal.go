@@ -311,12 +311,12 @@ func (j *Journal) adopt(st *recovery.State) error {
 		return err
 	}
 	start := segment.Link{Base: st.Next, FirstLive: st.FirstLive, Reason: segment.ReasonStart}
-	switch st.Action {
-	case recovery.Resume:
+	if st.Label == recovery.Clean {
 		if err := j.names.tidy(st.End.Ordinal, j.log); err != nil {
 			return err
 		}
-	case recovery.Cut:
+	}
+	if st.Action == recovery.Cut {
 		newest := st.Chain[len(st.Chain)-1]
 		start.Reason = segment.ReasonRecovery
 		start.Pred, start.PredSalt, start.PredEnd = newest.Ordinal, newest.Salt, st.End.Offset

@@ -126,6 +126,9 @@ func (c *copyFS) Remove(path string) error {
 	return nil
 }
 
+// Sole implements [segment.File].
+func (h *copyHandle) Sole() bool { return true }
+
 // copyHandle is an open file.
 type copyHandle struct {
 	c *copyFS

@@ -10,7 +10,8 @@ import (
 func predicates(f *facts) []*bool {
 	return []*bool{
 		&f.newer, &f.foreign, &f.brokenChain, &f.damagedEnd, &f.found, &f.lostSuccessor, &f.gap,
-		&f.badIdentity, &f.lostNewest, &f.badFirstLive, &f.cleanMark, &f.tailBytes, &f.above,
+		&f.badIdentity, &f.lostNewest, &f.badFirstLive, &f.cleanMark, &f.recycled, &f.tailBytes,
+		&f.above,
 	}
 }
 
@@ -39,6 +40,9 @@ func TestLabels(t *testing.T) {
 		{Torn, Cut, facts{found: true, cleanMark: true, tailBytes: true}},
 		{Torn, Cut, facts{found: true, cleanMark: true, above: true}},
 		{Clean, Resume, facts{found: true, cleanMark: true}},
+		{Clean, Cut, facts{found: true, cleanMark: true, recycled: true}},
+		{Torn, Cut, facts{found: true, cleanMark: true, recycled: true, tailBytes: true}},
+		{Open, Cut, facts{found: true, recycled: true}},
 		{Open, Cut, facts{found: true}},
 	} {
 		label, action := decide(&c.facts)
@@ -105,7 +109,7 @@ func allowed(f *facts, label Label, action Action) error {
 		return fmt.Errorf("damage: %v, but the action is %s", bad, action)
 	case f.newer && label != Newer:
 		return fmt.Errorf("files of newer software are judged by rules that may not hold")
-	case action == Resume && (!f.found || !f.cleanMark || bytesBehind):
+	case action == Resume && (!f.found || !f.cleanMark || bytesBehind || f.recycled):
 		return fmt.Errorf("goes on writing where the journal does not end cleanly")
 	case action == Cut && !f.found:
 		return fmt.Errorf("links to a segment that there is not")

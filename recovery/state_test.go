@@ -190,7 +190,7 @@ func TestNewer(t *testing.T) {
 		}},
 		{"feature", func(d *dir) {
 			d.start().append(3).close().done().edit(name(1), func(b []byte) {
-				b[64] = 1
+				b[64] = 2
 				binary.LittleEndian.PutUint32(b[4092:], segment.Checksum(b[:4092]))
 			})
 		}},

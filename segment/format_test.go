@@ -117,7 +117,12 @@ func TestIdentityErrors(t *testing.T) {
 		}, ErrVersion},
 		{"checksum of the identity", func(b []byte) []byte { b[4092] ^= 1; return b }, ErrChecksum},
 		{"last zero byte", func(b []byte) []byte { b[4091] = 1; return b }, ErrChecksum},
-		{"features", func(b []byte) []byte { b[64] = 1; reseal(b); return b }, ErrVersion},
+		{"features", func(b []byte) []byte { b[64] = 2; reseal(b); return b }, ErrVersion},
+		{"a known feature and another", func(b []byte) []byte {
+			b[64] = 3
+			reseal(b)
+			return b
+		}, ErrVersion},
 		{"last feature", func(b []byte) []byte { b[67] = 0x80; reseal(b); return b }, ErrVersion},
 		{"ordinal 0", func(b []byte) []byte { clear(b[32:40]); reseal(b); return b }, ErrIdentity},
 		{"salt 0", func(b []byte) []byte { clear(b[40:48]); reseal(b); return b }, ErrIdentity},

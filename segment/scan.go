@@ -99,7 +99,7 @@ func scanBytes(b []byte, id *Identity, limit Offset, data []extent) *Scan {
 		} else {
 			w.Tail = lookBehind(b, id, w.End, data)
 		}
-		if w.Tail.Bytes > 0 {
+		if w.Tail.Bytes > 0 && (errors.Is(w.Stop, ErrHole) || errors.Is(w.Stop, ErrChecksum)) {
 			if _, _, err := readFrame(b, w.at, id.Salt); err == nil {
 				w.Tail = Tail{} // a live writer goes on: what is behind was not there a moment ago
 			}
