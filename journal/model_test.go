@@ -40,6 +40,7 @@ var scripts = []string{
 	"s: a300*4 tb2 a300 tb0 a100",
 	"s: a500*10 tf3 a300 tf8 a100",
 	"s: a300*2 rs10 a300 rs0 a200",
+	"s: a500*16 tf1 a500*14 tf3 a600*7 c a300",
 	"s: a300 c a300 c a300*2",
 	"s: a300*3 tf3 a100 tf1 c tb1 a9",
 	"s: rs100 a100 tb1 rs7 a10 k a11",

@@ -51,7 +51,8 @@ class Segment:
             require(os.path.getsize(path) >= PAGE, "shorter than an identity")
             check_file(self.data[:PAGE], self.name, b"mmjseg\r\n", PAGE)
             self.id, named, self.salt, size, _, features = IDENTITY.unpack_from(self.data, 16)
-            if features:
+            self.recycled = features == 1
+            if features > 1:
                 raise ValueError("%s: unknown features %#x" % (self.name, features))
             require(named == ordinal, "has another ordinal, %d" % named)
             require(size == len(self.data) and 2 * PAGE <= size <= 16 << 30 and size % PAGE == 0, "bad size %d" % size)
@@ -132,14 +133,38 @@ class Segment:
         return None if self.seqs[i] == seq else PAGE
 
     def used_end(self, start):
-        """The offset behind the last byte from `start` on that is not zero; `start` if all are."""
+        """The offset behind the last byte from `start` on that is not zero, or follows (§3.1); `start` if all are."""
+        if self.recycled:
+            return self.followed_end(start)
         chunks = ((at, self.data[at:at + CHUNK].rstrip(b"\0")) for at in reversed(range(start, len(self.data), CHUNK)))
         return next((at + len(used) for at, used in chunks if used), start)
 
+    def followed_end(self, start):
+        """§3.1: the offset behind what follows `start` in a recycled segment; `start` if nothing does."""
+        data, left, lowest = self.data, len(self.data), self.next_seq if self.link else 0
+        most = len(data) // 16 if self.link else 1 << 56
+        end = start + len(data[start:(start // PAGE + 1) * PAGE].rstrip(b"\0"))
+        for at in self.mark_places(start, len(data)):
+            end = max(end, at + 56)
+        for i, (word,) in enumerate(struct.iter_unpack("<Q", data[start + 8:])):
+            if RECORD <= word & 255 <= BATCH_END and lowest <= word >> 8 < lowest + most:
+                at = start + 8 * i
+                length, = struct.unpack_from("<I", data, at)
+                left -= length if 16 <= length <= len(data) - at else 0
+                if left < 0 or self.frame(at)[0]:
+                    end = max(end, at + length + -length % 8)
+                if left < 0: break
+        return end
+
+    def mark_places(self, start, end):
+        """Where from `start` to `end` there are marks (§6 step 2)."""
+        found = (m.start() for m in MARK_HEADER.finditer(self.data, start, end))
+        return [at for at in found if at % 8 == 0 and self.frame(at)[0]]
+
     def marks_from(self, start):
-        """The payloads of all that look like marks from `start` on (§6 step 2)."""
-        found = (m.start() for m in MARK_HEADER.finditer(self.data, start, self.used_end(start)))
-        return [MARK_PAYLOAD.unpack_from(self.data, at + 16) for at in found if at % 8 == 0 and self.frame(at)[0]]
+        """The payloads of all marks from `start` on."""
+        end = len(self.data) if self.recycled else self.used_end(start)
+        return [MARK_PAYLOAD.unpack_from(self.data, at + 16) for at in self.mark_places(start, end)]
 
 class Journal:
     def __init__(self, path):

@@ -55,7 +55,7 @@ var guards = []guard{
 	{rule: "mmap", home: "segment/mapping*.go", symbol: regexp.MustCompile(
 		`^(Mmap|MmapPtr|Munmap|MunmapPtr|Mremap|MremapPtr|Madvise|Mprotect|` +
 			`SYS_(MMAP2?|MUNMAP|MREMAP|MADVISE|MPROTECT))$`)},
-	{rule: "flock", home: "journal/lock_unix.go", symbol: regexp.MustCompile(
+	{rule: "flock", home: "*/lock_*.go", symbol: regexp.MustCompile(
 		`^(Flock|FcntlFlock|SYS_FLOCK)$`)},
 }
 
