@@ -52,7 +52,7 @@ var matrixScripts = []struct {
 	{"front truncated", "s: a500*26 | a500*30 tf50 a500*54 tf9 a500*4", "kill"},
 	{"back truncated", "s: a500*14 | a500*18 tb6 a500*12 tb2 a500*3", "kill"},
 	{"batches", "s: b4x250*5 | b4x250*8 a30 b9x90*6 b3x300*6 b2x600*4 b2x400*4", "kill"},
-	{"recycled segments", "s: a500*26 | a500*27 tf28 a500*27 tf10 a500*40 tf27 a500*5", "kill"},
+	{"recycled segments", "s: a500*26 | a500*27 tf28 a500*54 tf30 a500*5", "kill"},
 	{"prepared segment", "s: a500*14 | a500*18 b3x200 a90*4 a500*6", "spare"},
 }
 
@@ -204,7 +204,7 @@ func (st *matrixState) segments() []rawSegment { return parseSegments(st.files) 
 var matrixJournal = filepath.Join(modelDir, segment.JournalName)
 
 func matrixOptions(verify bool) *journal.Options {
-	return &journal.Options{
+	return &journal.Options{Spares: 2,
 		SegmentSize: matrixSegment, Durability: journal.Published, VerifyOnOpen: verify,
 		MustExist: true,
 	}

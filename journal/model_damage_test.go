@@ -112,7 +112,7 @@ func (f *final) describe() error {
 }
 
 func (f *final) options(verify bool) *journal.Options {
-	return &journal.Options{
+	return &journal.Options{Spares: 2,
 		SegmentSize: modelSegment, Durability: f.w.durability, VerifyOnOpen: verify,
 	}
 }

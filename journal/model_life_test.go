@@ -98,7 +98,7 @@ func (l *life) call(op simdisk.Op) {
 }
 
 func (l *life) options() *journal.Options {
-	return &journal.Options{
+	return &journal.Options{Spares: 2,
 		SegmentSize: l.w.segment, Durability: l.w.durability, VerifyOnOpen: l.verify,
 	}
 }

@@ -43,7 +43,6 @@ const (
 	DefaultSegmentSize = segment.DefaultSize
 
 	DefaultSyncInterval = 100 * time.Millisecond
-	DefaultSpares       = 2
 )
 
 // Options for Open. The zero value has the safe defaults. Open copies it.
@@ -65,7 +64,7 @@ type Options struct {
 	// wait for a sync are faster then, and the disk writes half as much: a new segment is written
 	// full of zeros first, or each sync writes the file system's log, too. Only with Durability
 	// Synced, on Linux. A file that somebody still reads, or that has a second name, is not
-	// written over. 0 means 2; a negative number, none.
+	// written over. 0 to 1000; 2 do where segments are dropped one by one. The default is 0: none.
 	Spares int
 
 	// VerifyOnOpen reads and checks every byte of the journal when it is opened. Otherwise Open
@@ -85,6 +84,9 @@ type Options struct {
 	Logger *zap.Logger
 }
 
+// maxSpares bounds Options.Spares.
+const maxSpares = 1000
+
 // minSegmentSize is lowered by tests that need tiny journals.
 var minSegmentSize int64 = MinSegmentSize
 
@@ -100,9 +102,6 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.SyncInterval == 0 {
 		c.SyncInterval = DefaultSyncInterval
 	}
-	if c.Spares == 0 {
-		c.Spares = DefaultSpares
-	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
@@ -114,6 +113,9 @@ func (o *Options) withDefaults() (Options, error) {
 	c.SegmentSize = roundUp(c.SegmentSize)
 	if c.Durability < Synced || c.Durability > Interval {
 		return c, fmt.Errorf("%w: Durability %d", ErrOptions, int(c.Durability))
+	}
+	if c.Spares < 0 || c.Spares > maxSpares {
+		return c, fmt.Errorf("%w: Spares %d is not in 0 to %d", ErrOptions, c.Spares, maxSpares)
 	}
 	if c.SyncInterval < 0 {
 		return c, fmt.Errorf("%w: SyncInterval %v", ErrOptions, c.SyncInterval)

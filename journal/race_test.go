@@ -32,7 +32,7 @@ func TestEverythingAtOnce(t *testing.T) {
 // and more while a sync is under way.
 func everythingAtOnce(t *testing.T, d journal.Durability, leastWrite int, seed uint64) {
 	heap := segment.NewHeapFS()
-	j, err := journal.OpenFSBackground(heap, "/j", &journal.Options{
+	j, err := journal.OpenFSBackground(heap, "/j", &journal.Options{Spares: 2,
 		SegmentSize: 16384, Durability: d, SyncInterval: 1,
 	})
 	if err != nil {

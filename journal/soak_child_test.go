@@ -67,7 +67,7 @@ func soakChild(args string) int {
 	}
 	p.report(report{kind: beginning})
 	var err error
-	p.j, err = journal.Open(p.Dir, &journal.Options{
+	p.j, err = journal.Open(p.Dir, &journal.Options{Spares: 2,
 		SegmentSize: p.Segment, Durability: p.Durability, SyncInterval: 1e6,
 	})
 	if err != nil {

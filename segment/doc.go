@@ -5,6 +5,7 @@
 //	format.go    sizes, kinds, identity, link, mark, seal: pure encode and decode
 //	frame.go     a frame: checksum, header, the conditions that make it valid
 //	prepare.go   a new file: reserved, zeroed, identified, durable before it is used
+//	recycle.go   an old file instead of a new one
 //	segment.go   an open segment: mapping, published end, lifetime
 //	writer.go    reserve, fill, publish; link, mark, seal
 //	stage.go     where appends that wait for a sync are completed, and moved from by the group

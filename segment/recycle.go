@@ -7,8 +7,8 @@ import (
 )
 
 // A recycled segment is written over a file that was another one. That saves what a new file costs:
-// to write it full of zeros first, or to have each sync note which blocks were written for the first
-// time. Behind its frames are bytes of the earlier use. No checksum of those is right here, since
+// to write it full of zeros first, or to have each sync note which blocks were written for the
+// first time. Behind its frames are bytes of the earlier use. No checksum of those is right here, since
 // all depend on the salt; but they look like anything, so the rest of the page in which the frames
 // end is kept zero: a frame that is written starts at a zero word, as in a new file, and the end of
 // an undamaged journal is one.
@@ -26,9 +26,9 @@ const (
 var blankPages [mostBlank]byte
 
 // Recycle makes the file at from, in dir, the segment of an identity: it is identified, and durable
-// under its new name when Recycle returns; then it maps it. The name from is gone, or, after an
-// error, the file, unless that matches ErrUnnamed. The file must not be a segment of the journal any
-// more, whatever a power cut does.
+// under its new name when Recycle returns; then it maps it. The name from is gone then, and after
+// an error so is the file. The file must not be a segment of the journal any more, whatever a power
+// cut does.
 //
 // ErrInUse: somebody has the file open or mapped, or it has a second name, or the wrong size.
 func Recycle(fsys FS, dir, from string, id Identity) (*Segment, error) {

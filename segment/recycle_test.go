@@ -1,0 +1,191 @@
+package segment
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// usedFile prepares a segment of a journal and returns it, to be recycled.
+func usedFile(t *testing.T, dir string) *Segment {
+	t.Helper()
+	s, err := Prepare(OS, dir, testIdentity(1), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewWriter(s, startLink())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, w, "one", string(make([]byte, 3000)), "three")
+	return s
+}
+
+// TestRecycle: a file that nobody uses becomes a prepared segment; one that is in use stays as it
+// is for who uses it.
+func TestRecycle(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only on Linux is it known who uses a file")
+	}
+	for _, c := range []struct {
+		name string
+		use  func(t *testing.T, s *Segment, path string)
+		want error
+	}{
+		{"nobody", func(t *testing.T, s *Segment, _ string) { mustDrop(t, s) }, nil},
+		{"open", func(*testing.T, *Segment, string) {}, ErrInUse},
+		{"mapped, and closed", func(t *testing.T, s *Segment, _ string) {
+			if err := s.Release(); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrInUse},
+		{"mapped for reading by somebody else", func(t *testing.T, s *Segment, path string) {
+			r, err := Open(OS, path, ReadOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustDrop(t, s)
+			if err := r.Release(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { mustDrop(t, r) })
+		}, ErrInUse},
+		{"a second name", func(t *testing.T, s *Segment, path string) {
+			mustDrop(t, s)
+			if err := os.Link(path, path+".link"); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrInUse},
+		{"cut", func(t *testing.T, s *Segment, path string) {
+			mustDrop(t, s)
+			if err := os.Truncate(path, MinSize-1); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrInUse},
+		{"gone", func(t *testing.T, s *Segment, path string) {
+			mustDrop(t, s)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}, fs.ErrNotExist},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := usedFile(t, dir)
+			c.use(t, s, s.Path())
+			from := s.Path() + TempSuffix
+			if err := os.Rename(s.Path(), from); err != nil && c.want == nil {
+				t.Fatal(err)
+			}
+			got, err := Recycle(OS, dir, from, testIdentity(2))
+			if !errors.Is(err, c.want) {
+				t.Fatalf("error %v, want %v", err, c.want)
+			}
+			if _, err := os.Stat(from); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the old name: %v", err)
+			}
+			if c.want != nil {
+				return
+			}
+			defer mustDrop(t, got)
+			if !got.Recycled || got.Ordinal != 2 || filepath.Base(got.Path()) != FileName(2) {
+				t.Errorf("it is %+v at %s", got.Identity, got.Path())
+			}
+			if sc := scan(t, got, 0); !sc.Unused() {
+				t.Errorf("it is not prepared: %+v", sc)
+			}
+			if r, err := Open(OS, got.Path(), ReadOnly); err != nil {
+				t.Errorf("nobody else can open it: %v", err)
+			} else {
+				mustDrop(t, r)
+			}
+		})
+	}
+}
+
+func mustDrop(t *testing.T, s *Segment) {
+	t.Helper()
+	if err := s.Drop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSole: who has a file to himself keeps others out, until he closes it.
+func TestSole(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only on Linux is it known who uses a file")
+	}
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OS.Open(path, ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !f.Sole() {
+		t.Error("somebody else uses it")
+	}
+	if _, err := OS.Open(path, ReadOnly); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a second open: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = OS.Open(path, ReadOnly); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRecycledTail: what counts behind the end of a recycled segment, and what does not.
+func TestRecycledTail(t *testing.T) {
+	id := testIdentity(2)
+	id.Recycled = true
+	// frame puts a record's frame into b, as a segment with that salt has it.
+	frame := func(b []byte, at Offset, salt uint64, seq Seq, payload string) {
+		copy(b[at+HeaderSize:], payload)
+		n := pad8(HeaderSize + len(payload))
+		clear(b[int(at)+HeaderSize+len(payload) : int(at)+n])
+		word := fillFrame(b[at:], at, len(payload), Checksum([]byte(payload)), salt, seq, KindRecord)
+		store64(b, at, word)
+	}
+	const end = FirstFrame + linkFrame
+	for _, c := range []struct {
+		name string
+		edit func(b []byte)
+		want int64
+	}{
+		{"nothing", func([]byte) {}, 0},
+		{"the rest of the page", func(b []byte) { b[recycledBlank-1] = 1 }, int64(recycledBlank - end)},
+		{"the next record", func(b []byte) { frame(b, 8192, id.Salt, 1, "x") }, 8216 - int64(end)},
+		{"a later record", func(b []byte) { frame(b, 8200, id.Salt, 9, "x") }, 8224 - int64(end)},
+		{"a record of the past", func(b []byte) { frame(b, 8192, id.Salt, 0, "x") }, 0},
+		{"a record of another segment", func(b []byte) { frame(b, 8192, id.Salt+1, 1, "x") }, 0},
+		{"a record of the far future", func(b []byte) { frame(b, 8192, id.Salt, 1<<40, "x") }, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id := id
+			id.Size = 4 * pageSize
+			b := heapBytes(id.Size)
+			for i := range b[2*pageSize:] {
+				b[2*pageSize+i] = byte(i*7) | 1
+			}
+			copy(b, id.Encode())
+			s := openBytes(t, b, id, nil)
+			if _, err := NewWriter(s, startLink()); err != nil {
+				t.Fatal(err)
+			}
+			c.edit(b)
+			sc := scan(t, s, 0)
+			if sc.End != end || sc.Tail.Bytes != c.want {
+				t.Errorf("ends at %d, %d bytes behind, want %d", sc.End, sc.Tail.Bytes, c.want)
+			}
+		})
+	}
+}
