@@ -8,10 +8,10 @@ import (
 
 // A recycled segment is written over a file that was another one. That saves what a new file costs:
 // to write it full of zeros first, or to have each sync note which blocks were written for the
-// first time. Behind its frames are bytes of the earlier use. No checksum of those is right here, since
-// all depend on the salt; but they look like anything, so the rest of the page in which the frames
-// end is kept zero: a frame that is written starts at a zero word, as in a new file, and the end of
-// an undamaged journal is one.
+// first time. Behind its frames are bytes of the earlier use. No checksum of those is right here,
+// since all depend on the salt; but they look like anything, so the rest of the page in which the
+// frames end is kept zero: a frame that is written starts at a zero word, as in a new file, and the
+// end of an undamaged journal is one.
 //
 // Groups are written by system calls only. A store through the mapping would read a page first, and
 // make a large folio of the page cache dirty as a whole.
