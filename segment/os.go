@@ -2,10 +2,12 @@ package segment
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -37,6 +39,7 @@ func (osFS) MkdirAll(dir string) error {
 var (
 	errNotDir     = errors.New("not a directory")
 	errNotRegular = errors.New("not a regular file")
+	errLocked     = fmt.Errorf("%w any more: it is being recycled, or has a lock", fs.ErrNotExist)
 )
 
 func (osFS) ReadDir(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
@@ -57,14 +60,21 @@ func (osFS) Open(path string, mode OpenMode) (File, error) {
 	if err == nil && !fi.Mode().IsRegular() {
 		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
 	}
-	if err == nil && !share(f) {
-		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist} // not under this name
+	if err == nil && isSegmentPath(path) && !share(f) {
+		err = &fs.PathError{Op: "open", Path: path, Err: errLocked}
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &osFile{f}, nil
+}
+
+// isSegmentPath reports whether the name is a segment's, or one that a segment's file may have for
+// a time.
+func isSegmentPath(path string) bool {
+	_, ok := ParseFileName(strings.TrimSuffix(filepath.Base(path), TempSuffix))
+	return ok
 }
 
 func (osFS) Rename(oldPath, newPath string) error { return os.Rename(oldPath, newPath) }

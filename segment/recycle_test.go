@@ -118,7 +118,7 @@ func TestSole(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only on Linux is it known who uses a file")
 	}
-	path := filepath.Join(t.TempDir(), "f")
+	path := filepath.Join(t.TempDir(), FileName(1))
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
