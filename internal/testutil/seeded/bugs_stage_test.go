@@ -20,10 +20,12 @@ var stageBugs = []bug{
 	{
 		name: "a group is published before it is written",
 		file: "segment/stage.go",
-		old: `	if len(g.buf) < least {
+		old: `	switch {
+	case s.Recycled:
 `,
 		new: `	s.publish(g.end, g.next)
-	if len(g.buf) < least {
+	switch {
+	case s.Recycled:
 `,
 		pkg: "./segment", run: "^TestGroupIsSeenAtOnce$|^TestTakeWaits$",
 		cost: "a reader is told of corruption where a record is about to be",
