@@ -85,6 +85,7 @@ const ours = "mmjournal"
 var impls = []*Impl{
 	oursImpl,
 	oursViewImpl,
+	oursRecycledImpl,
 	mappedLimitImpl,
 	fetchAddLimitImpl,
 	diskLimitImpl,
