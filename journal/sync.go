@@ -21,6 +21,7 @@ type syncer struct {
 
 		waiting  int // goroutines that wait for the turn to end
 		released int // how many waited for the turn before
+		changes  int // structural changes that wait for the turn: the next one is theirs
 	}
 
 	// pos is how far the chain is durable. It belongs to who has the turn.
@@ -37,22 +38,35 @@ type syncer struct {
 func (s *syncer) tryEnter() (wait chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.mu.busy {
+	if !s.mu.busy && s.mu.changes == 0 {
 		s.mu.busy = true
 		return nil
 	}
+	s.mu.waiting++
+	return s.doneLocked()
+}
+
+func (s *syncer) doneLocked() chan struct{} {
 	if s.mu.done == nil {
 		s.mu.done = make(chan struct{})
 	}
-	s.mu.waiting++
 	return s.mu.done
 }
 
-// enter takes the turn, after waiting for it.
+// enter takes the turn, after waiting for it. It comes before those who append: one of many, it
+// would wait for as many turns as there are of them.
 func (s *syncer) enter() {
-	for wait := s.tryEnter(); wait != nil; wait = s.tryEnter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.changes++
+	for s.mu.busy {
+		wait := s.doneLocked()
+		s.mu.Unlock()
 		<-wait
+		s.mu.Lock()
 	}
+	s.mu.changes--
+	s.mu.busy = true
 }
 
 // leave ends the turn and wakes everybody.

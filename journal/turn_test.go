@@ -1,0 +1,41 @@
+package journal
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+// TestChangeComesFirst: a structural change gets the turn that ends next, however many goroutines
+// wait for it that append; and all of them get theirs.
+func TestChangeComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s syncer
+		var order []string // guarded by the turn
+		var all sync.WaitGroup
+		s.enter()
+		for range 50 {
+			all.Go(func() {
+				for wait := s.tryEnter(); wait != nil; wait = s.tryEnter() {
+					<-wait
+				}
+				order = append(order, "append")
+				s.leave()
+			})
+		}
+		synctest.Wait()
+		for range 2 {
+			all.Go(func() {
+				s.enter()
+				order = append(order, "change")
+				s.leave()
+			})
+			synctest.Wait()
+		}
+		s.leave()
+		all.Wait()
+		if len(order) != 52 || order[0] != "change" || order[1] != "change" {
+			t.Errorf("%d turns, in this order: %v", len(order), order)
+		}
+	})
+}
