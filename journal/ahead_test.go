@@ -83,6 +83,7 @@ func TestPopulatedLittle(t *testing.T) {
 // nothing is populated afterwards.
 func TestCloseWhilePopulating(t *testing.T) {
 	j := aheadJournal(t, Published)
+	busy := 0
 	for i := range 12 {
 		for range 5 << 20 >> 12 {
 			if _, err := j.Append(make([]byte, 4<<10-segment.HeaderSize)); err != nil {
@@ -92,6 +93,9 @@ func TestCloseWhilePopulating(t *testing.T) {
 		j.mu.Lock()
 		j.populateLocked(j.mu.writer.Position()) // now
 		j.mu.Unlock()
+		if j.populating.busy.Load() {
+			busy++
+		}
 		if i%3 == 1 {
 			if err := j.Reset(j.Last() + 1); err != nil {
 				t.Fatal(err)
@@ -105,9 +109,13 @@ func TestCloseWhilePopulating(t *testing.T) {
 			t.Error("populating after Close")
 		}
 		var err error
-		if j, err = Open(j.dir, &Options{SegmentSize: 16 << 20}); err != nil {
+		o := &Options{SegmentSize: 16 << 20, Durability: Published}
+		if j, err = Open(j.dir, o); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if busy == 0 {
+		t.Error("nothing was populated in any round")
 	}
 	if err := j.Close(); err != nil {
 		t.Error(err)

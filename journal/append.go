@@ -198,6 +198,9 @@ func (j *Journal) startLocked() error {
 // cutLocked links a fresh segment behind what chain keeps, and goes on there. If it fails before
 // the link is written, nothing has changed.
 func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
+	if err := j.failed(); err != nil {
+		return err
+	}
 	j.mu.past = 0
 	ordinal, err := j.factory.peek()
 	if err == nil {
@@ -276,6 +279,9 @@ func (j *Journal) mark() segment.Mark {
 
 // markLocked writes a mark; where there is no room for it, the next segment's link says the same.
 func (j *Journal) markLocked(m segment.Mark) error {
+	if err := j.failed(); err != nil {
+		return err
+	}
 	ok, err := j.mu.writer.Mark(m)
 	switch {
 	case err != nil:

@@ -172,13 +172,28 @@ func (j *Journal) moveAhead() error {
 	if j.stage == nil || !j.stage.Large() {
 		return nil
 	}
-	j.mu.Lock()
-	group := j.mu.writer.TryTake()
-	j.mu.Unlock()
+	return j.moveStaged()
+}
+
+// moveStaged moves what is staged, unless somebody is moving something.
+func (j *Journal) moveStaged() error {
+	group, err := j.tryTake()
+	if err != nil {
+		return err
+	}
 	if err := group.Move(); err != nil {
 		return j.fail(err)
 	}
 	return nil
+}
+
+func (j *Journal) tryTake() (segment.Group, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.failed(); err != nil {
+		return segment.Group{}, err
+	}
+	return j.mu.writer.TryTake(), nil
 }
 
 // syncTurn syncs with the turn that the caller has taken, unless somebody has just done it. A
@@ -208,10 +223,10 @@ func (j *Journal) syncTurn(seq Seq) error {
 // after. A failed sync is never repeated: the kernel reports lost pages once, so the next sync
 // would lie. The journal fails instead.
 func (j *Journal) syncAll() error {
-	if err := j.failed(); err != nil {
+	pos, last, chain, group, err := j.target()
+	if err != nil {
 		return err
 	}
-	pos, last, chain, group := j.target()
 	if err := group.Move(); err != nil {
 		return j.fail(err)
 	}
@@ -232,15 +247,18 @@ func (j *Journal) syncAll() error {
 }
 
 // target returns how far the journal is appended to: position, last seq, and the chain; and what is
-// staged, which is the caller's to move.
-func (j *Journal) target() (segment.Position, Seq, []*segment.Segment, segment.Group) {
+// staged, which is the caller's to move. It looks for a failure under the lock: an append that has
+// just failed there is not to be synced.
+func (j *Journal) target() (
+	pos segment.Position, last Seq, chain []*segment.Segment, group segment.Group, err error,
+) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	w := j.mu.writer
-	if w == nil {
-		return segment.Position{}, 0, nil, segment.Group{}
+	if err := j.failed(); err != nil || w == nil {
+		return pos, 0, nil, group, err
 	}
-	return w.Position(), w.Next() - 1, *j.chain.Load(), w.Take()
+	return w.Position(), w.Next() - 1, *j.chain.Load(), w.Take(), nil
 }
 
 // finishSync moves the durable watermark. The next append notes the claim, so it costs no sync of

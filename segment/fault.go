@@ -19,23 +19,31 @@ func (s *Segment) catch(op string, old bool, err *error) {
 	}
 }
 
-// catch is as Segment.catch for appends. If one ends half-way, by a panic of a function or of a
-// payload's owner, or because a function ends its goroutine ([runtime.Goexit]), it leaves the
-// writer as it was before, and goes on.
+// catch is as Segment.catch for appends. However one ends half-way, by a fault, by a panic of a
+// function or of a payload's owner, or because a function ends its goroutine ([runtime.Goexit]),
+// the writer stands where it stood before; and but for the fault it goes on.
 func (w *Writer) catch(op string, old bool, err *error) {
 	defer debug.SetPanicOnFault(old)
 	r := recover()
 	if r != nil {
-		if *err = faultError(r, w.s.m, op, w.s.path); *err != nil {
-			return
-		}
+		*err = faultError(r, w.s.m, op, w.s.path)
 	}
 	if w.at != w.before.end {
-		w.rollback()
+		from, to := w.restore()
+		if *err == nil && w.stage == nil {
+			*err = w.s.wipe(from, to)
+		}
 	}
-	if r != nil {
+	if r != nil && *err == nil {
 		panic(r)
 	}
+}
+
+// wipe makes bytes zero again that nothing was published in.
+func (s *Segment) wipe(from, to Offset) (err error) {
+	defer s.catch("append", debug.SetPanicOnFault(true), &err)
+	clear(s.m.b[from:to])
+	return nil
 }
 
 // faultError returns what a recovered panic says if it is a fault in m, and nil otherwise. The

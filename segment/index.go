@@ -41,15 +41,6 @@ func (x *index) add(delta Seq, off Offset, time int64) {
 	x.n.Store(n + 1)
 }
 
-// cut takes back what was added after there were n items.
-func (x *index) cut(n int64) {
-	x.n.Store(n)
-	x.page = 0
-	if n > 0 {
-		x.page = (*x.items.Load())[n-1].offset() / pageSize
-	}
-}
-
 func (x *index) grow(old *[]indexItem) *[]indexItem {
 	size := 256
 	if old != nil {

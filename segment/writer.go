@@ -19,12 +19,11 @@ type Writer struct {
 	newest  time.Time // of the last link or mark
 	stamp   int64     // newest in nanoseconds
 
-	before struct { // what rollback goes back to
+	before struct { // what restore goes back to
 		at, end Offset // end is where the frames end that are being appended: at, when they are
 		next    Seq
 		records uint64
-		items   int64 // in the sparse index
-		staged  int   // bytes
+		staged  int // bytes
 	}
 }
 
@@ -76,7 +75,7 @@ func (w *Writer) Append(payload []byte, crc uint32) (err error) {
 	w.begin(FrameSize(int64(len(payload))))
 	f := w.frame(len(payload))
 	copy(f[HeaderSize:], payload)
-	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
+	w.complete(f, len(payload), crc)
 	return nil
 }
 
@@ -91,10 +90,9 @@ func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err erro
 		clear(dst)
 	}
 	if refused = fn(dst); refused != nil {
-		w.rollback()
-		return refused, nil
+		return refused, nil // catch takes back what is there
 	}
-	w.publish(f, w.fill(f, n, Checksum(dst), KindRecord))
+	w.complete(f, n, Checksum(dst))
 	return nil, nil
 }
 
@@ -133,6 +131,11 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 			store64(f, 0, word)
 		}
 		w.advance(f)
+	}
+	at, seq := w.before.at, w.before.next
+	for _, p := range payloads {
+		w.index(seq, at)
+		at, seq = at+Offset(FrameSize(int64(len(p)))), seq+1
 	}
 	if w.stage == nil {
 		w.s.m.notify()
@@ -201,23 +204,21 @@ var appending = map[Kind]string{
 func (w *Writer) begin(size int64) {
 	b := &w.before
 	b.at, b.end, b.next, b.records = w.at, w.at+Offset(size), w.next, w.records
-	b.items = w.s.index.n.Load()
 	if w.stage != nil {
 		b.staged = len(w.stage.buf)
 	}
 }
 
-// rollback goes back to there. Nothing has been published since; bytes behind the end are zero
-// again.
-func (w *Writer) rollback() {
+// restore goes back to there, and returns which bytes may have been stored to; in the mapping they
+// are not zero any more. Nothing has been published since.
+func (w *Writer) restore() (from, to Offset) {
 	b := &w.before
 	if w.stage != nil {
 		w.stage.buf = w.stage.buf[:b.staged]
-	} else {
-		clear(w.s.m.b[b.at:b.end])
 	}
+	from, to = b.at, b.end
 	w.at, w.next, w.records, b.end = b.at, b.next, b.records, b.at
-	w.s.index.cut(b.items)
+	return from, to
 }
 
 // frame returns where the next frame goes, whose payload has n bytes.
@@ -229,12 +230,22 @@ func (w *Writer) frame(n int) []byte {
 	return w.s.m.b[w.at : w.at+size]
 }
 
+// complete publishes the next frame as a record, whose payload is in place.
+func (w *Writer) complete(f []byte, n int, crc uint32) {
+	word := w.fill(f, n, crc, KindRecord)
+	w.index(w.next-1, w.at)
+	w.publish(f, word)
+}
+
+// index notes where a record is. Nobody meets it there before it is published; nothing that may yet
+// be taken back is noted.
+func (w *Writer) index(seq Seq, at Offset) { w.s.index.add(seq-w.s.Link.Base, at, w.stamp) }
+
 // fill completes the next frame, whose payload is in place, but for its publication, which it
-// returns. It counts and indexes a record.
+// returns. It counts a record.
 func (w *Writer) fill(f []byte, n int, crc uint32, kind Kind) (word uint64) {
 	word = fillFrame(f, w.at, n, crc, w.s.Salt, w.next, kind)
 	if kind.IsRecord() {
-		w.s.index.add(w.next-w.s.Link.Base, w.at, w.stamp)
 		w.next++
 		w.records++
 	}

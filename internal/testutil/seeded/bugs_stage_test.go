@@ -115,4 +115,24 @@ var stageBugs = []bug{
 		pkg: "./journal", run: "^TestMovedAhead$",
 		cost: "a power cut during the sync takes acknowledged records",
 	},
+	{
+		name: "a fault leaves half an append",
+		file: "segment/fault.go",
+		old: `	if w.at != w.before.end {
+`,
+		new: `	if *err == nil && w.at != w.before.end {
+`,
+		pkg: "./segment", run: "^TestWriterStandsAfterFault$",
+		cost: "a sync that waits for the lock writes the next group over durable records",
+	},
+	{
+		name: "a sync does not see that an append has just failed",
+		file: "journal/sync.go",
+		old: `	if err := j.failed(); err != nil || w == nil {
+`,
+		new: `	if err := error(nil); w == nil {
+`,
+		pkg: "./journal", run: "^TestNothingAfterFailure$",
+		cost: "records are acknowledged after a failure",
+	},
 }

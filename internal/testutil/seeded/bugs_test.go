@@ -168,9 +168,9 @@ var protocolBugs = []bug{
 		name: "published before the payload is there",
 		file: "segment/writer.go",
 		old: `	copy(f[HeaderSize:], payload)
-	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
+	w.complete(f, len(payload), crc)
 `,
-		new: `	w.publish(f, w.fill(f, len(payload), crc, KindRecord))
+		new: `	w.complete(f, len(payload), crc)
 	copy(f[HeaderSize:], payload)
 `,
 		pkg: "./segment", run: "^TestPublication$|^TestReadersAndWriter$",

@@ -1,0 +1,44 @@
+package journal
+
+import (
+	"errors"
+	"testing"
+
+	"mmjournal/segment"
+)
+
+// TestNothingAfterFailure: whoever waited for the lock while an append failed under it does not
+// sync, move or mark anything.
+func TestNothingAfterFailure(t *testing.T) {
+	j, err := OpenMemory(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Append([]byte("durable")); err != nil {
+		t.Fatal(err)
+	}
+	p := []byte("staged")
+	if _, err := j.append(p, segment.Checksum(p), FrameSize(len(p))); err != nil {
+		t.Fatal(err)
+	}
+	_ = j.fail(errors.New("a disk"))
+	j.stage.Ahead = 1
+	for name, call := range map[string]func() error{
+		"sync":       j.syncAll,
+		"move ahead": j.moveStaged,
+		"mark":       j.writeMark,
+		"first live": func() error { return j.noteFirstLive(2) },
+		"cut":        func() error { return j.cut(1, 2, *j.chain.Load(), segment.Link{}) },
+		"close":      func() error { _, err := j.closingMark(); return err },
+	} {
+		if err := call(); !errors.Is(err, ErrFailed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if j.Published() != 1 || j.Durable() != 1 {
+		t.Errorf("published %d, durable %d", j.Published(), j.Durable())
+	}
+	if err := j.Close(); !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+}
