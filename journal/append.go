@@ -150,7 +150,7 @@ func (j *Journal) roomLocked(size int64) error {
 	if w == nil || !w.Fits(size, false) {
 		return j.nextLocked()
 	}
-	if j.mu.unclaimed && w.Fits(size, true) {
+	if j.stage == nil && j.mu.unclaimed && w.Fits(size, true) {
 		return j.markLocked(j.mark())
 	}
 	return nil
@@ -182,7 +182,7 @@ func (j *Journal) publishLocked(err error) (Seq, error) {
 	}
 	w := j.mu.writer
 	last := w.Next() - 1
-	j.mu.atMark = false
+	j.mu.atMark, j.mu.unmarked = false, true
 	if at := w.Position().Offset; at >= j.mu.nextAt {
 		j.aheadLocked(at)
 	}
@@ -265,7 +265,7 @@ func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segm
 	j.chain.Store(&next)
 	w.Use(j.stage)
 	j.mu.writer = w
-	j.mu.unclaimed = false
+	j.mu.unclaimed, j.mu.unmarked = false, false
 	j.mu.atMark = false
 	j.beginAheadLocked(seg)
 	j.log.Debug("segment begun", zap.String("file", seg.Path()), zap.Stringer("reason", l.Reason))
@@ -289,9 +289,20 @@ func (j *Journal) markLocked(m segment.Mark) error {
 	case !ok:
 		return j.rollLocked()
 	}
-	j.mu.unclaimed = false
+	j.mu.unclaimed, j.mu.unmarked = false, false
 	j.mu.atMark = m.Clean
 	return nil
+}
+
+// endGroupLocked ends what is staged with a mark. It says what was durable before, so it costs no
+// sync of its own; and it shows that there was a group, if the beginning of that gets lost: in a
+// recycled segment, where bytes behind the end mean nothing, nothing else would. There is always
+// room for it behind records: that of a closing mark.
+func (j *Journal) endGroupLocked() error {
+	if j.stage == nil || !j.mu.unmarked {
+		return nil
+	}
+	return j.markLocked(j.mark())
 }
 
 // atClosingMark reports whether nothing was written in this life, or nothing since the closing

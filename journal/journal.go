@@ -56,6 +56,7 @@ type Journal struct {
 		firstLive Seq             // what the next mark or link says
 		claim     segment.Position
 		unclaimed bool // claim is not written yet
+		unmarked  bool // there are records behind the last mark or link
 		atMark    bool // the last frame is a closing mark
 		rolls     uint64
 		unsynced  int   // segments that were sealed since the last sync

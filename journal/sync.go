@@ -254,10 +254,13 @@ func (j *Journal) target() (
 ) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	w := j.mu.writer
-	if err := j.failed(); err != nil || w == nil {
+	if err := j.failed(); err != nil || j.mu.writer == nil {
 		return pos, 0, nil, group, err
 	}
+	if err := j.endGroupLocked(); err != nil {
+		return pos, 0, nil, group, err
+	}
+	w := j.mu.writer
 	return w.Position(), w.Next() - 1, *j.chain.Load(), w.Take(), nil
 }
 

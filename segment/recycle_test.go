@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // usedFile prepares a segment of a journal and returns it, to be recycled.
@@ -147,13 +148,12 @@ func TestSole(t *testing.T) {
 func TestRecycledTail(t *testing.T) {
 	id := testIdentity(2)
 	id.Recycled = true
-	// frame puts a record's frame into b, as a segment with that salt has it.
-	frame := func(b []byte, at Offset, salt uint64, seq Seq, payload string) {
-		copy(b[at+HeaderSize:], payload)
-		n := pad8(HeaderSize + len(payload))
-		clear(b[int(at)+HeaderSize+len(payload) : int(at)+n])
-		word := fillFrame(b[at:], at, len(payload), Checksum([]byte(payload)), salt, seq, KindRecord)
-		store64(b, at, word)
+	// mark puts a mark into b, as a segment with that salt has it.
+	mark := func(b []byte, at Offset, salt uint64) {
+		m := Mark{Time: time.Unix(1, 0)}
+		m.encode(b[at+HeaderSize : at+markFrame])
+		crc := Checksum(b[at+HeaderSize : at+markFrame])
+		store64(b, at, fillFrame(b[at:], at, markPayload, crc, salt, 9, KindMark))
 	}
 	const end = FirstFrame + linkFrame
 	for _, c := range []struct {
@@ -163,11 +163,16 @@ func TestRecycledTail(t *testing.T) {
 	}{
 		{"nothing", func([]byte) {}, 0},
 		{"the rest of the page", func(b []byte) { b[recycledBlank-1] = 1 }, int64(recycledBlank - end)},
-		{"the next record", func(b []byte) { frame(b, 8192, id.Salt, 1, "x") }, 8216 - int64(end)},
-		{"a later record", func(b []byte) { frame(b, 8200, id.Salt, 9, "x") }, 8224 - int64(end)},
-		{"a record of the past", func(b []byte) { frame(b, 8192, id.Salt, 0, "x") }, 0},
-		{"a record of another segment", func(b []byte) { frame(b, 8192, id.Salt+1, 1, "x") }, 0},
-		{"a record of the far future", func(b []byte) { frame(b, 8192, id.Salt, 1<<40, "x") }, 0},
+		{"a mark", func(b []byte) { mark(b, 8200, id.Salt) }, 8256 - int64(end)},
+		{"a mark in the page", func(b []byte) {
+			mark(b, end+8, id.Salt)
+			b[recycledBlank-1] = 1
+		}, int64(recycledBlank - end)},
+		{"two marks", func(b []byte) {
+			mark(b, 8200, id.Salt)
+			mark(b, 12000, id.Salt)
+		}, 12056 - int64(end)},
+		{"a mark of another segment", func(b []byte) { mark(b, 8200, id.Salt+1) }, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id := id

@@ -95,7 +95,7 @@ func scanBytes(b []byte, id *Identity, limit Offset, data []extent) *Scan {
 	w.StopAt = w.at
 	if w.Stop != nil {
 		if id.Recycled {
-			w.Tail = w.lookBehindRecycled()
+			w.Tail = lookBehindRecycled(b, id, w.End)
 		} else {
 			w.Tail = lookBehind(b, id, w.End, data)
 		}
@@ -187,9 +187,7 @@ func (w *scanner) complete() {
 	w.pending = 0
 }
 
-// lookBehind looks at all data from off on: for bytes that are not zero, and for marks. Frames of
-// other kinds are not looked for, since a payload may look like anything: marks have a fixed
-// length, so this stays linear.
+// lookBehind looks at all data from off on: for bytes that are not zero, and for marks.
 func lookBehind(b []byte, id *Identity, off Offset, data []extent) (t Tail) {
 	for _, d := range data {
 		from, to := max(off, d.from), max(off, d.to)
@@ -197,54 +195,38 @@ func lookBehind(b []byte, id *Identity, off Offset, data []extent) (t Tail) {
 		if last < 0 {
 			continue
 		}
-		behind := from + Offset(last)
-		t.Bytes = int64(behind-off) + 1
-		for at := from; at <= behind; at += 8 {
-			if le.Uint32(b[at:]) == markFrame {
-				t.look(b, id, at)
-			}
-			for at+40 <= behind && zero32(b[at+8:]) {
-				at += 32
-			}
-		}
+		behind := from + Offset(last) + 1
+		t.Bytes = int64(behind - off)
+		t.marks(b, id, from, behind)
 	}
 	return t
 }
 
-// lookBehindRecycled is lookBehind for a recycled segment: the file's earlier use does not count.
-// What does is the rest of the page, which is zero where the journal ends, and every frame that is
-// valid here, but for its place in the order: its checksum depends on this segment's salt. Frames
-// of records are known by seqs that are still to come. A payload may look like many of them: they
-// are not all verified once that has taken as many bytes as the file has.
-func (w *scanner) lookBehindRecycled() (t Tail) {
-	b, off := w.b, w.End
-	t.Bytes = int64(lastNonZero(b[off:min(pageEnd(off+1), Offset(len(b)))])) + 1
-	verify := Offset(len(b))
-	most := Seq(len(b) / HeaderSize)
-	for at := off; at <= Offset(len(b))-HeaderSize; at += 8 {
-		second := le.Uint64(b[at+8:])
-		kind, seq := Kind(second), Seq(second>>8)
-		if kind == KindMark {
-			if t.look(b, w.id, at) {
-				t.Bytes = int64(at + markFrame - off)
-			}
-			continue
-		}
-		if !kind.IsRecord() || w.HasLink && seq-w.Next >= most {
-			continue
-		}
-		h, err := readHeader(b, at)
-		if err != nil {
-			continue
-		}
-		if verify -= h.size(); verify < 0 || h.check(b[at:], at, w.id.Salt) == nil {
-			t.Bytes = int64(at + h.size() - off)
-		}
-		if verify < 0 {
-			break
-		}
+// lookBehindRecycled is lookBehind for a recycled segment: bytes of the file's earlier use are
+// behind the end, but not in the rest of its page. What was written there is known by the mark at
+// the end of each group, whose checksum depends on this segment's salt.
+func lookBehindRecycled(b []byte, id *Identity, off Offset) (t Tail) {
+	size := Offset(len(b))
+	t.Bytes = int64(lastNonZero(b[off:min(pageEnd(off+1), size)])) + 1
+	if last := t.marks(b, id, off, size); last > 0 {
+		t.Bytes = max(t.Bytes, int64(last+markFrame-off))
 	}
 	return t
+}
+
+// marks looks for marks from an offset up to another, and returns where the last one is; 0: there
+// is none. Frames of other kinds are not looked for, since a payload may look like anything: marks
+// have a fixed length, so this stays linear.
+func (t *Tail) marks(b []byte, id *Identity, from, to Offset) (last Offset) {
+	for at := from; at < to; at += 8 {
+		if le.Uint32(b[at:]) == markFrame && t.look(b, id, at) {
+			last = at
+		}
+		for at+40 < to && zero32(b[at+8:]) {
+			at += 32
+		}
+	}
+	return last
 }
 
 // pageEnd returns the end of the page in which the byte before off is.

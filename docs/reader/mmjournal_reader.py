@@ -141,20 +141,8 @@ class Segment:
 
     def followed_end(self, start):
         """§3.1: the offset behind what follows `start` in a recycled segment; `start` if nothing does."""
-        data, left, lowest = self.data, len(self.data), self.next_seq if self.link else 0
-        most = len(data) // 16 if self.link else 1 << 56
-        end = start + len(data[start:(start // PAGE + 1) * PAGE].rstrip(b"\0"))
-        for at in self.mark_places(start, len(data)):
-            end = max(end, at + 56)
-        for i, (word,) in enumerate(struct.iter_unpack("<Q", data[start + 8:])):
-            if RECORD <= word & 255 <= BATCH_END and lowest <= word >> 8 < lowest + most:
-                at = start + 8 * i
-                length, = struct.unpack_from("<I", data, at)
-                left -= length if 16 <= length <= len(data) - at else 0
-                if left < 0 or self.frame(at)[0]:
-                    end = max(end, at + length + -length % 8)
-                if left < 0: break
-        return end
+        page = self.data[start:(start // PAGE + 1) * PAGE].rstrip(b"\0")
+        return max([start + len(page)] + [at + 56 for at in self.mark_places(start, len(self.data))])
 
     def mark_places(self, start, end):
         """Where from `start` to `end` there are marks (§6 step 2)."""
