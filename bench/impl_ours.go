@@ -11,7 +11,7 @@ import (
 
 var oursImpl = &Impl{
 	Name: ours,
-	caps: peerCaps | canRead | isChecked | canResync,
+	caps: peerCaps | canRead | isChecked | canResync | isOurs,
 	open: func(dir string, o OpenOptions) (Log, error) { return openOurs(dir, o) },
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		l, err := openOurs(dir, o)
@@ -25,7 +25,7 @@ var oursImpl = &Impl{
 // oursViewImpl reads through View, without a copy.
 var oursViewImpl = &Impl{
 	Name: ours + " View",
-	caps: canRead | isChecked,
+	caps: canRead | isChecked | isOurs,
 	open: func(dir string, o OpenOptions) (Log, error) {
 		l, err := openOurs(dir, o)
 		return viewLog{l}, err

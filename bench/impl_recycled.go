@@ -14,7 +14,7 @@ import (
 // while: each segment is written over the file of one that is not needed any more.
 var oursRecycledImpl = &Impl{
 	Name: ours + ", recycled files",
-	caps: canDurable | canBatch,
+	caps: canDurable | canBatch | isOurs,
 	open: func(dir string, o OpenOptions) (Log, error) { return openRecycled(dir, o) },
 }
 

@@ -43,6 +43,7 @@ const (
 	wantsGroup // has no group commit of its own: gets ours of group.go
 	oneByOne   // Scan does not see a batch's records as they were
 	canResync  // makes durable at open what a killed process appended without a sync, and checks it
+	isOurs     // the journal, in one of its ways of use
 )
 
 const peerCaps = canAppend | canDurable | canBatch | canScan | canReopen
@@ -64,7 +65,10 @@ func (i *Impl) can(c caps) bool { return i.caps&c == c }
 func (i *Impl) limit() bool { return i.can(isLimit) }
 
 // peer reports whether i is somebody else's log.
-func (i *Impl) peer() bool { return !i.limit() && i.Name != ours }
+func (i *Impl) peer() bool { return !i.limit() && !i.ours() }
+
+// ours reports whether i is the journal.
+func (i *Impl) ours() bool { return i.can(isOurs) }
 
 // start opens a log for a number of goroutines.
 func (i *Impl) start(dir string, o OpenOptions, goroutines int) (Log, error) {
@@ -78,7 +82,7 @@ func (i *Impl) start(dir string, o OpenOptions, goroutines int) (Log, error) {
 	return l, err
 }
 
-// ours is the name of the journal's row.
+// ours is the name of the journal's row, and the beginning of the names of its other rows.
 const ours = "mmjournal"
 
 // impls are all implementations, in the order in which tables show them.

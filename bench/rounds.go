@@ -39,6 +39,10 @@ func (cfg *config) roundsOf(c *cell) int {
 // key names a row of measurements: one value for each round.
 type key struct{ work, cell, impl, metric string }
 
+// of is the key of another metric, by that of another implementation.
+func (k key) of(metric string) key { k.metric = metric; return k }
+func (k key) by(i *Impl) key       { k.impl = i.Name; return k }
+
 // results are all measurements. A round that failed or was not run is NaN.
 type results struct {
 	cells  []*cell // in order

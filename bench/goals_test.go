@@ -1,0 +1,62 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestOurRows: the rows of the journal are ours, and no goal takes one of them for a peer.
+func TestOurRows(t *testing.T) {
+	for _, impl := range impls {
+		if got := strings.HasPrefix(impl.Name, ours); got != impl.ours() {
+			t.Errorf("%s: ours is %v", impl.Name, impl.ours())
+		}
+		if impl.ours() && (impl.peer() || barColor(impl) != barColor(oursImpl)) {
+			t.Errorf("%s: a peer, or drawn as one", impl.Name)
+		}
+	}
+	for _, g := range goals {
+		for _, other := range g.measure.others {
+			if other.ours() {
+				t.Errorf("%s: is judged against %s", g.text, other.Name)
+			}
+		}
+		for _, row := range g.rows {
+			if !row.ours() {
+				t.Errorf("%s: is about %s", g.text, row.Name)
+			}
+		}
+	}
+}
+
+// TestDurableRows: recycled files are held against all peers, new files against those that recycle
+// none.
+func TestDurableRows(t *testing.T) {
+	r := testResults("durable", groups...)
+	for _, id := range groups {
+		for _, impl := range withCaps(canDurable) {
+			r.values[key{"durable", id, impl.Name, "ns"}] = []float64{60}
+		}
+		r.values[key{"durable", id, oursImpl.Name, "ns"}] = []float64{20}
+		r.values[key{"durable", id, oursRecycledImpl.Name, "ns"}] = []float64{10}
+		r.values[key{"durable", id, pebbleRecycledImpl.Name, "ns"}] = []float64{15}
+	}
+	for text, want := range map[string]string{"recycled files": "1.50 ×", "new files": "3.00 ×"} {
+		i := slices.IndexFunc(goals, func(g goal) bool {
+			return strings.HasPrefix(g.text, "durable append, 8,") && strings.Contains(g.text, text)
+		})
+		if worst, verdict, _ := goals[i].judge(r); worst != want || verdict != "met" {
+			t.Errorf("%s: %s %s", goals[i].text, worst, verdict)
+		}
+	}
+}
+
+// testResults has cells of a work, and no values.
+func testResults(work string, ids ...string) *results {
+	r := &results{values: map[key][]float64{}, errors: map[key]error{}, rounds: 1}
+	for _, id := range ids {
+		r.cells = append(r.cells, &cell{work: work, id: id, title: id})
+	}
+	return r
+}
