@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -170,6 +171,51 @@ func TestRounds(t *testing.T) {
 	}
 	if !maps.Equal(ran, want) || r.done != r.steps || len(r.results.errors) != 3 {
 		t.Errorf("%v; %d of %d steps, %v", ran, r.done, r.steps, r.results.errors)
+	}
+}
+
+// TestFailedRun: who fails in a later round keeps nothing of the earlier ones, the report says so
+// below the goals, and the file of an earlier run is left alone.
+func TestFailedRun(t *testing.T) {
+	rounds := 0
+	r := newRunner(config{rounds: 3, dir: t.TempDir()}, []*cell{{
+		work: "sustained", id: "128x1", title: "128 B", contenders: []contender{
+			{name: "Pebble", run: func(string, *filled) (metrics, error) {
+				if rounds++; rounds == 2 {
+					return metrics{"ns": 5}, errCannot
+				}
+				return metrics{"ns": 5}, nil
+			}},
+			{name: ours, run: func(string, *filled) (metrics, error) {
+				return metrics{"ns": 7}, nil
+			}},
+		},
+	}}, io.Discard)
+	r.run()
+	out := filepath.Join(t.TempDir(), "results")
+	if err := os.WriteFile(out, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if err := output(&flags{out: out}, r, "here", io.Discard, &said); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := os.ReadFile(out)
+	text, _ := os.ReadFile(out + ".failed")
+	if string(old) != "old" || !strings.Contains(said.String(), out+".failed") {
+		t.Errorf("the file says %q, and the run %q", old, said.String())
+	}
+	goals, rest, found := strings.Cut(string(text), "## Failed runs")
+	if !found || !strings.Contains(goals, "## Goals") || strings.Contains(goals, "\n## Uns") {
+		t.Errorf("the failures are not right below the goals")
+	}
+	for _, want := range []string{
+		"\n* sustained/128x1/Pebble: " + errCannot.Error(),
+		"\n| Pebble | failed |\n", "\n| mmjournal | 7.00 ns |\n",
+	} {
+		if !strings.Contains(rest, want) {
+			t.Errorf("no %q in:\n%s", want, rest)
+		}
 	}
 }
 

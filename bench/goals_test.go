@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,45 @@ func TestDurableRows(t *testing.T) {
 		})
 		if worst, verdict, _ := goals[i].judge(r); worst != want || verdict != "met" {
 			t.Errorf("%s: %s %s", goals[i].text, worst, verdict)
+		}
+	}
+}
+
+// TestNotJudged: a goal without a cell of its work is not measured, one that lacks a cell, a peer, or
+// a run that has not failed is not judged, however good the rest is.
+func TestNotJudged(t *testing.T) {
+	peer := faster(pebblesOnly, canDurable)
+	g := goal{"g", atLeast(1), times, "durable", []string{"a", "b"}, mainRow, peer}
+	all := func() *results {
+		r := testResults("durable", "a", "b")
+		for _, id := range g.cells {
+			r.values[key{"durable", id, ours, "ns"}] = []float64{1}
+			r.values[key{"durable", id, "Pebble", "ns"}] = []float64{2}
+		}
+		return r
+	}
+	for _, c := range []struct {
+		name, want string
+		spoil      func(r *runner)
+	}{
+		{"all", "met", func(*runner) {}},
+		{"no cell", "", func(r *runner) { r.results.cells = nil }},
+		{"no cell b", "not judged: no durable/b", func(r *runner) {
+			r.results.cells = r.results.cells[:1]
+		}},
+		{"no peer in b", "not judged: no durable/b/Pebble", func(r *runner) {
+			delete(r.results.values, key{"durable", "b", "Pebble", "ns"})
+		}},
+		{"failed", "not judged: no durable/a/mmjournal and 1 more", func(r *runner) {
+			for _, c := range r.results.cells {
+				r.fail(c, contender{name: ours}, errCannot)
+			}
+		}},
+	} {
+		r := &runner{results: all(), progress: io.Discard}
+		c.spoil(r)
+		if worst, verdict, _ := g.judge(r.results); verdict != c.want {
+			t.Errorf("%s: %s %s", c.name, worst, verdict)
 		}
 	}
 }

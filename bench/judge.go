@@ -7,21 +7,24 @@ import (
 	"strings"
 )
 
-// measure says how a figure comes about: value is that of the row of ours at, whose metric is left
-// to the measure. It is NaN where something is missing.
+// measure says how a figure comes about: value is that of the row of ours at, from the metric of
+// this row and of others. It is NaN where something is missing.
 type measure struct {
-	others []*Impl // whose rows it needs beside that of ours
+	metric string
+	others []*Impl
 	value  func(r *results, at key) float64
 }
 
 // plain is a metric of ours.
 func plain(metric string) measure {
-	return measure{value: func(r *results, at key) float64 { return r.median(at.of(metric)) }}
+	return measure{metric, nil, func(r *results, at key) float64 {
+		return r.median(at.of(metric))
+	}}
 }
 
 // against is the time of ours as a multiple of a limit's.
 func against(limit *Impl) measure {
-	return measure{[]*Impl{limit}, func(r *results, at key) float64 {
+	return measure{"ns", []*Impl{limit}, func(r *results, at key) float64 {
 		return r.ratio(at.of("ns"), at.by(limit).of("ns"))
 	}}
 }
@@ -30,7 +33,7 @@ func against(limit *Impl) measure {
 // ours.
 func faster(peers func(*Impl) bool, can caps) measure {
 	set := slices.DeleteFunc(withCaps(can), func(i *Impl) bool { return !peers(i) })
-	return measure{set, func(r *results, at key) float64 {
+	return measure{"ns", set, func(r *results, at key) float64 {
 		var keys []key
 		for _, i := range set {
 			keys = append(keys, at.by(i).of("ns"))
@@ -48,7 +51,7 @@ func faster(peers func(*Impl) bool, can caps) measure {
 
 // overhead is the bytes in the files of records of 1 KiB, as a multiple of the least that a frame
 // takes.
-var overhead = measure{value: func(r *results, at key) float64 {
+var overhead = measure{"disk", nil, func(r *results, at key) float64 {
 	return r.median(at.of("disk")) / (1024 + 16)
 }}
 
@@ -58,25 +61,49 @@ type figure struct {
 	cell  string
 }
 
-// figures returns what the run has measured of what the goal is about.
-func (g *goal) figures(r *results) (figures []figure) {
-	for _, c := range r.of(g.work) {
-		if !slices.Contains(g.cells, c.id) {
+// figures returns what the run has measured of what the goal is about, and what is lacking.
+func (g *goal) figures(r *results) (figures []figure, lacking []string) {
+	cells := r.of(g.work)
+	for _, id := range g.cells {
+		i := slices.IndexFunc(cells, func(c *cell) bool { return c.id == id })
+		if i < 0 {
+			lacking = append(lacking, g.work+"/"+id)
 			continue
 		}
 		for _, row := range g.rows {
-			v := g.measure.value(r, key{work: c.work, cell: c.id, impl: row.Name})
+			at := key{work: g.work, cell: id, impl: row.Name}
+			lacking = append(lacking, g.lacks(r, at)...)
+			v := g.measure.value(r, at)
 			if math.IsNaN(v) {
 				continue
 			}
-			title := c.title
+			title := cells[i].title
 			if len(g.rows) > 1 {
 				title += " " + row.Name
 			}
 			figures = append(figures, figure{v, title})
 		}
 	}
-	return figures
+	return figures, lacking
+}
+
+// lacks returns the rows that the figure of a row of ours needs and that are not in the run.
+func (g *goal) lacks(r *results, at key) (lacking []string) {
+	metric := g.measure.metric
+	for _, name := range append([]string{at.impl}, names(g.measure.others)...) {
+		at.impl = name
+		if math.IsNaN(r.median(at.of(metric))) {
+			lacking = append(lacking, at.work+"/"+at.cell+"/"+name)
+		}
+	}
+	return lacking
+}
+
+func names(set []*Impl) (names []string) {
+	for _, i := range set {
+		names = append(names, i.Name)
+	}
+	return names
 }
 
 // worst returns the figure that is farthest from the goal.
@@ -117,18 +144,27 @@ func goalTable(r *results) string {
 
 // judge returns the last three columns of the goal's line.
 func (g *goal) judge(r *results) (worst, verdict, cells string) {
-	figures := g.figures(r)
-	if len(figures) == 0 {
+	if len(r.of(g.work)) == 0 {
 		return "not measured", "", ""
+	}
+	figures, lacking := g.figures(r)
+	worst = "–"
+	if len(figures) > 0 {
+		w := g.worst(figures)
+		worst, verdict = g.format(w.value), "**missed**"
+		if g.bound.met(w.value) {
+			verdict = "met"
+		}
+	}
+	if n := len(lacking); n > 0 {
+		verdict = "not judged: no " + lacking[0]
+		if n > 1 {
+			verdict += fmt.Sprintf(" and %d more", n-1)
+		}
 	}
 	var each []string
 	for _, f := range figures {
 		each = append(each, f.cell+": "+g.format(f.value))
 	}
-	w := g.worst(figures)
-	verdict = "**missed**"
-	if g.bound.met(w.value) {
-		verdict = "met"
-	}
-	return g.format(w.value), verdict, strings.Join(each, ", ")
+	return worst, verdict, strings.Join(each, ", ")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -43,11 +44,12 @@ type key struct{ work, cell, impl, metric string }
 func (k key) of(metric string) key { k.metric = metric; return k }
 func (k key) by(i *Impl) key       { k.impl = i.Name; return k }
 
-// results are all measurements. A round that failed or was not run is NaN.
+// results are all measurements. A round that was not run is NaN. Who has failed in a cell has no
+// values there, not even of the rounds before.
 type results struct {
 	cells  []*cell // in order
 	values map[key][]float64
-	errors map[key]error
+	errors map[key]error // of keys without a metric
 	rounds int
 }
 
@@ -90,7 +92,9 @@ func (r *runner) run() {
 func (r *runner) cell(c *cell) {
 	dir, err := os.MkdirTemp(r.cfg.dir, "cell-")
 	if err != nil {
-		r.fail(c, contender{}, err)
+		for _, k := range c.contenders {
+			r.fail(c, k, err)
+		}
 		return
 	}
 	defer os.RemoveAll(dir)
@@ -101,7 +105,7 @@ func (r *runner) cell(c *cell) {
 			k := c.contenders[i]
 			r.show(c, k)
 			r.done++
-			if r.results.errors[key{c.work, c.id, k.name, ""}] != nil {
+			if r.results.failed(c, k.name) {
 				continue
 			}
 			sub := filepath.Join(dir, fmt.Sprint(i))
@@ -117,8 +121,9 @@ func (r *runner) cell(c *cell) {
 			}
 			if err != nil {
 				r.fail(c, k, err)
+			} else {
+				r.add(c, k, round, m)
 			}
-			r.add(c, k, round, m)
 			if k.setup == nil {
 				os.RemoveAll(sub)
 			}
@@ -131,8 +136,13 @@ func (r *runner) cell(c *cell) {
 	}
 }
 
+// fail notes that a contender has failed in a cell, and drops what it has measured there.
 func (r *runner) fail(c *cell, k contender, err error) {
-	r.results.errors[key{c.work, c.id, k.name, ""}] = err
+	at := key{c.work, c.id, k.name, ""}
+	r.results.errors[at] = err
+	maps.DeleteFunc(r.results.values, func(have key, _ []float64) bool {
+		return have.of("") == at
+	})
 	fmt.Fprintf(r.progress, "\r%-100s\n", fmt.Sprintf("%s/%s/%s: %v", c.work, c.id, k.name, err))
 }
 
@@ -154,6 +164,23 @@ func (r *runner) show(c *cell, k contender) {
 	}
 	fmt.Fprintf(r.progress, "\r%-100s", fmt.Sprintf("%d/%d, about %s left: %s/%s %s",
 		r.done+1, r.steps, eta, c.work, c.id, k.name))
+}
+
+// failed reports whether an implementation has failed in a cell.
+func (r *results) failed(c *cell, impl string) bool {
+	return r.errors[key{c.work, c.id, impl, ""}] != nil
+}
+
+// failures lists what has failed, in the order of the cells and of their contenders.
+func (r *results) failures() (lines []string) {
+	for _, c := range r.cells {
+		for _, k := range c.contenders {
+			if err := r.errors[key{c.work, c.id, k.name, ""}]; err != nil {
+				lines = append(lines, fmt.Sprintf("%s/%s/%s: %v", c.work, c.id, k.name, err))
+			}
+		}
+	}
+	return lines
 }
 
 // median returns the median over the rounds, NaN if there is no value.

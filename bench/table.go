@@ -58,6 +58,7 @@ func report(r *runner, where string) string {
 		"to the limit.\n\n", where, time.Now().UTC().Format("2006-01-02"), r.cfg.mode,
 		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second))
 	b.WriteString(goalTable(r.results))
+	b.WriteString(failureList(r.results))
 	for _, t := range tables {
 		cells := r.results.of(t.work)
 		switch {
@@ -68,10 +69,20 @@ func report(r *runner, where string) string {
 			resultTable(&b, r.results, cells, t.metric, t.title, t.format, t.against)
 		}
 	}
-	for k, err := range r.results.errors {
-		fmt.Fprintf(&b, "Failed: %s/%s/%s: %v\n\n", k.work, k.cell, k.impl, err)
-	}
 	return b.String()
+}
+
+// failureList says what has failed, and why.
+func failureList(r *results) string {
+	lines := r.failures()
+	if len(lines) == 0 {
+		return ""
+	}
+	text := "## Failed runs\n\n"
+	for _, line := range lines {
+		text += "* " + strings.ReplaceAll(line, "\n", "; ") + "\n"
+	}
+	return text + "\n"
 }
 
 // of returns a work's cells.
@@ -103,7 +114,11 @@ func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title st
 				impl.Name != against {
 				text += fmt.Sprintf(" (%.2f ×)", ratio)
 			}
-			found = found || !math.IsNaN(v)
+			failed := r.failed(c, impl.Name)
+			if failed {
+				text = "failed"
+			}
+			found = found || failed || !math.IsNaN(v)
 			fmt.Fprintf(&row, " %s |", text)
 		}
 		if found {
@@ -121,6 +136,10 @@ func latencyTable(b *strings.Builder, r *results, c *cell, title string) {
 		strings.Join(percentiles, " | "), strings.Repeat("---:|", len(percentiles)+1))
 	for _, k := range c.contenders {
 		fmt.Fprintf(b, "| %s |", k.name)
+		if r.failed(c, k.name) {
+			b.WriteString(strings.Repeat(" failed |", len(percentiles)+1) + "\n")
+			continue
+		}
 		for _, p := range percentiles {
 			fmt.Fprintf(b, " %s |", formatNS(r.median(key{c.work, c.id, k.name, p})))
 		}
