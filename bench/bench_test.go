@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -173,6 +174,42 @@ func TestRounds(t *testing.T) {
 		t.Errorf("%v; %d of %d steps, %v", ran, r.done, r.steps, r.results.errors)
 	}
 }
+
+// TestCloseFails: the error of a log's Close is one of its run, with a setup for all rounds too.
+func TestCloseFails(t *testing.T) {
+	broken := &Impl{Name: "broken", open: func(string, OpenOptions) (Log, error) {
+		return badClose{}, nil
+	}}
+	cfg := smoke()
+	cfg.dir = t.TempDir()
+	for name, run := range map[string]func() (metrics, error){
+		"unsynced":  func() (metrics, error) { return runUnsynced(&cfg, broken, cfg.dir, 16, 1) },
+		"sustained": func() (metrics, error) { return runSustained(&cfg, broken, cfg.dir, 16) },
+		"latency":   func() (metrics, error) { return runLatency(&cfg, broken, cfg.dir, 16) },
+		"durable": func() (metrics, error) {
+			return runDurable(&cfg, broken, cfg.dir, load{goroutines: 1, size: 16, most: 9, chunk: 1})
+		},
+	} {
+		if _, err := run(); !errors.Is(err, errCannot) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r := newRunner(cfg, []*cell{{work: "random", contenders: []contender{{
+		name:  ours,
+		setup: func(string) (*filled, error) { return &filled{log: badClose{}}, nil },
+		run:   func(string, *filled) (metrics, error) { return metrics{"ns": 1}, nil },
+	}}}}, io.Discard)
+	r.run()
+	if len(r.results.errors) != 1 || len(r.results.values) != 0 {
+		t.Errorf("random: %v", r.results)
+	}
+}
+
+// badClose takes everything and fails to close.
+type badClose struct{ Log }
+
+func (badClose) Append([]byte) error { return nil }
+func (badClose) Close() error        { return errCannot }
 
 // TestFailedRun: who fails in a later round keeps nothing of the earlier ones, the report says so
 // below the goals, and the file of an earlier run is left alone.

@@ -97,12 +97,14 @@ func (l *recycledLog) count(n int64) {
 	}
 }
 
+// Close fails too if more files were made than the beginning and a stumble now and then account
+// for: then what was measured is not recycling.
 func (l *recycledLog) Close() error {
 	close(l.full)
 	l.dropping.Wait()
 	s := l.j.Stats()
 	err := errors.Join(l.err, l.j.Close())
-	if made := s.Prepared - s.Recycled; err == nil && made > 4 {
+	if made := s.Prepared - s.Recycled; err == nil && made > max(4, s.Prepared/4) {
 		err = fmt.Errorf("%d of %d segments are not recycled", made, s.Prepared)
 	}
 	return err

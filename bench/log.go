@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 )
 
@@ -80,6 +81,13 @@ func (i *Impl) start(dir string, o OpenOptions, goroutines int) (Log, error) {
 		l = newGroup(l)
 	}
 	return l, err
+}
+
+// closeLog closes a log at the end of a run. That it fails is an error of the run.
+func closeLog(l Log, err *error) {
+	if closeErr := l.Close(); closeErr != nil {
+		*err = errors.Join(*err, fmt.Errorf("close: %w", closeErr))
+	}
 }
 
 // ours is the name of the journal's row, and the beginning of the names of its other rows.

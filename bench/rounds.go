@@ -129,9 +129,13 @@ func (r *runner) cell(c *cell) {
 			}
 		}
 	}
-	for _, f := range setups {
-		if f != nil && f.log != nil {
-			f.log.Close()
+	for i, f := range setups {
+		if f == nil || f.log == nil {
+			continue
+		}
+		var err error
+		if closeLog(f.log, &err); err != nil && !r.results.failed(c, c.contenders[i].name) {
+			r.fail(c, c.contenders[i], err)
 		}
 	}
 }

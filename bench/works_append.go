@@ -51,12 +51,14 @@ func unsyncedCells(cfg *config) (cells []*cell) {
 	return cells
 }
 
-func runUnsynced(cfg *config, impl *Impl, dir string, size, goroutines int) (metrics, error) {
+func runUnsynced(
+	cfg *config, impl *Impl, dir string, size, goroutines int,
+) (m metrics, err error) {
 	l, err := impl.start(dir, OpenOptions{Segment: cfg.segment}, goroutines)
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close()
+	defer closeLog(l, &err)
 	w := load{
 		goroutines: goroutines, size: size, most: 1 << 40, budget: cfg.appendTime,
 		chunk: max(1, min(64, 16384/int64(size))),
@@ -84,26 +86,30 @@ func sustainedCells(cfg *config) (cells []*cell) {
 			c.contenders = append(c.contenders, contender{
 				name: impl.Name,
 				run: func(dir string, _ *filled) (metrics, error) {
-					l, err := impl.start(dir, OpenOptions{Segment: cfg.segment}, 1)
-					if err != nil {
-						return nil, err
-					}
-					defer l.Close()
-					start := time.Now()
-					m, err := drive(l, load{
-						goroutines: 1, size: size, most: cfg.sustained / int64(size),
-						budget: cfg.flatOut, chunk: 16,
-					})
-					if k, ok := l.(staller); ok && err == nil {
-						m["stalled"] = float64(k.stalled()) / float64(time.Since(start))
-					}
-					return m, err
+					return runSustained(cfg, impl, dir, size)
 				},
 			})
 		}
 		cells = append(cells, c)
 	}
 	return cells
+}
+
+func runSustained(cfg *config, impl *Impl, dir string, size int) (m metrics, err error) {
+	l, err := impl.start(dir, OpenOptions{Segment: cfg.segment}, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer closeLog(l, &err)
+	start := time.Now()
+	m, err = drive(l, load{
+		goroutines: 1, size: size, most: cfg.sustained / int64(size),
+		budget: cfg.flatOut, chunk: 16,
+	})
+	if k, ok := l.(staller); ok && err == nil {
+		m["stalled"] = float64(k.stalled()) / float64(time.Since(start))
+	}
+	return m, err
 }
 
 // durableCells are appends that are durable when they return.
@@ -144,28 +150,32 @@ func batchCells(cfg *config) []*cell {
 func durable(cfg *config, impl *Impl, w load) contender {
 	w.most, w.budget, w.chunk = 1<<40, cfg.durableTime, 1
 	return contender{name: impl.Name, run: func(dir string, _ *filled) (metrics, error) {
-		l, err := impl.start(dir, OpenOptions{Segment: cfg.segment, Durable: true}, w.goroutines)
-		if err != nil {
+		return runDurable(cfg, impl, dir, w)
+	}}
+}
+
+func runDurable(cfg *config, impl *Impl, dir string, w load) (m metrics, err error) {
+	l, err := impl.start(dir, OpenOptions{Segment: cfg.segment, Durable: true}, w.goroutines)
+	if err != nil {
+		return nil, err
+	}
+	defer closeLog(l, &err)
+	op := w.appender(l, 0)
+	for range 4 { // the first ones create files
+		if err := op(); err != nil {
 			return nil, err
 		}
-		defer l.Close()
-		op := w.appender(l, 0)
-		for range 4 { // the first ones create files
-			if err := op(); err != nil {
-				return nil, err
-			}
-		}
-		time.Sleep(cfg.durableTime / 4) // files that are prepared in the background
-		before, statErr := deviceCounters(dir)
-		m, err := drive(l, w)
-		if err != nil || statErr != nil {
-			return m, err
-		}
-		after, err := deviceCounters(dir)
-		n := m["ops"]
-		m["ios"] = float64(after.writes-before.writes) / n
-		m["flushes"] = float64(after.flushes-before.flushes) / n
-		m["bytes"] = float64(after.bytes-before.bytes) / n
+	}
+	time.Sleep(cfg.durableTime / 4) // files that are prepared in the background
+	before, statErr := deviceCounters(dir)
+	m, err = drive(l, w)
+	if err != nil || statErr != nil {
 		return m, err
-	}}
+	}
+	after, err := deviceCounters(dir)
+	n := m["ops"]
+	m["ios"] = float64(after.writes-before.writes) / n
+	m["flushes"] = float64(after.flushes-before.flushes) / n
+	m["bytes"] = float64(after.bytes-before.bytes) / n
+	return m, err
 }

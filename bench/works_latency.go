@@ -22,12 +22,12 @@ func latencyCells(cfg *config) []*cell {
 	return []*cell{c}
 }
 
-func runLatency(cfg *config, impl *Impl, dir string, size int) (metrics, error) {
+func runLatency(cfg *config, impl *Impl, dir string, size int) (m metrics, err error) {
 	l, err := impl.start(dir, OpenOptions{Segment: cfg.segment}, 1)
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close()
+	defer closeLog(l, &err)
 	p := payload(1, size)
 	if err := l.Append(p); err != nil {
 		return nil, err
