@@ -75,13 +75,13 @@ func (l *recycledLog) fillForRecycling() error {
 }
 
 func (l *recycledLog) Append(p []byte) error {
-	l.count(l.frame(len(p)))
+	l.count(journal.FrameSize(len(p)))
 	return l.oursLog.Append(p)
 }
 
 func (l *recycledLog) AppendBatch(ps [][]byte) error {
 	for _, p := range ps {
-		l.count(l.frame(len(p)))
+		l.count(journal.FrameSize(len(p)))
 	}
 	return l.oursLog.AppendBatch(ps)
 }

@@ -5,12 +5,8 @@ import (
 	"time"
 )
 
-// warmer is a log that prepares files in the background, and says how much can be appended before
-// it does so again.
-type warmer interface {
-	warm(segment int64) (room int64, err error)
-	frame(n int) int64
-}
+// preparer is a log that prepares files in the background, and can wait until that is done.
+type preparer interface{ awaitPrepared() error }
 
 // staller is a log that says how long appends have waited for files to be prepared.
 type staller interface{ stalled() time.Duration }
@@ -59,20 +55,35 @@ func runUnsynced(
 		return nil, err
 	}
 	defer closeLog(l, &err)
-	w := load{
-		goroutines: goroutines, size: size, most: 1 << 40, budget: cfg.appendTime,
-		chunk: max(1, min(64, 16384/int64(size))),
-	}
-	if k, ok := l.(warmer); ok {
-		room, err := k.warm(cfg.segment)
-		if err != nil {
-			return nil, err
-		}
-		w.most = room/k.frame(size) - int64(goroutines)*w.chunk
-	} else if err := l.Append(payload(0, size)); err != nil {
+	if err := warm(l, cfg.segment); err != nil {
 		return nil, err
 	}
-	return drive(l, w)
+	return drive(l, load{
+		goroutines: goroutines, size: size, most: roomFor(cfg.segment, size),
+		budget: cfg.appendTime, chunk: max(1, min(64, 16384/int64(size))),
+	})
+}
+
+// warm appends a quarter of a segment, and waits for what is prepared in the background then, so
+// that what is measured next is appends to a file that is there, and nothing else.
+func warm(l Log, segment int64) error {
+	n := min(segment/64, 64<<10)
+	filler := payload(0, int(n))
+	for range segment / 4 / n {
+		if err := l.Append(filler); err != nil {
+			return err
+		}
+	}
+	if p, ok := l.(preparer); ok {
+		return p.awaitPrepared()
+	}
+	return nil
+}
+
+// roomFor returns how many records of a size everybody may append after warm: so many that nobody
+// comes to the end of the segment. 64 bytes a record are more than anybody adds.
+func roomFor(segment int64, size int) int64 {
+	return (segment*3/4 - segment/32) / int64(size+64)
 }
 
 // sustainedCells are appends without a sync over many segments, as fast as they go: then the disk
