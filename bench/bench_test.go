@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) {
@@ -173,6 +174,39 @@ func TestRounds(t *testing.T) {
 	if !maps.Equal(ran, want) || r.done != r.steps || len(r.results.errors) != 3 {
 		t.Errorf("%v; %d of %d steps, %v", ran, r.done, r.steps, r.results.errors)
 	}
+}
+
+// TestPace: a stall is in the time of one call, and in that of all appends that were due meanwhile.
+func TestPace(t *testing.T) {
+	const n = 1000
+	l := &stallOnce{at: 2, stall: 30 * time.Millisecond}
+	p, err := pace(l, make([]byte, 128), n, 128*10_000) // 300 appends are due in the stall
+	if err != nil || p.calls.n != p.due.n {
+		t.Fatalf("%d and %d of %d, %v", p.calls.n, p.due.n, n, err)
+	}
+	if p.calls.max < 30e6 || p.due.quantile(.9) < 15e6 ||
+		p.due.quantile(.9) < p.calls.quantile(.9) {
+		t.Errorf("calls: p90 %v, max %v; due: p90 %v", p.calls.quantile(.9), p.calls.max,
+			p.due.quantile(.9))
+	}
+	m := p.metrics(128)
+	if m["bytes"] != float64(p.calls.n*128) || m["max"] < 30e6 || m[fromDue+"max"] < m["max"] {
+		t.Errorf("%v", m)
+	}
+}
+
+// stallOnce takes everything, and its time once.
+type stallOnce struct {
+	Log
+	at    int
+	stall time.Duration
+}
+
+func (l *stallOnce) Append([]byte) error {
+	if l.at--; l.at == 0 {
+		time.Sleep(l.stall)
+	}
+	return nil
 }
 
 // TestCloseFails: the error of a log's Close is one of its run, with a setup for all rounds too.

@@ -61,9 +61,9 @@ var unsyncedGoals = []goal{
 	{"unsynced append, 64 goroutines, 128 B and 16 KiB: of the fetch-add limit", atMost(1.2), times,
 		"unsynced", []string{"128x64", "16384x64"}, mainRow, against(fetchAddLimitImpl)},
 	{"append latency, 128 B, with rolls: p99.9", atMost(500), formatNS,
-		"latency", []string{"128"}, mainRow, plain("p99.9")},
+		"latency", []string{"128"}, mainRow, long("p99.9")},
 	{"append latency, 128 B, with rolls: p99.99", atMost(20e3), formatNS,
-		"latency", []string{"128"}, mainRow, plain("p99.99")},
+		"latency", []string{"128"}, mainRow, long("p99.99")},
 }
 
 var durableGoals = []goal{

@@ -92,6 +92,22 @@ func TestNotJudged(t *testing.T) {
 	}
 }
 
+// TestShortLatency: percentiles of a short run are shown and not judged, nor are those of a run
+// that has given up in a round.
+func TestShortLatency(t *testing.T) {
+	i := slices.IndexFunc(goals, func(g goal) bool { return g.work == "latency" })
+	for bytes, want := range map[float64]string{
+		10 * gib: "met", 2 * gib: "not judged: less than 10 GiB appended",
+	} {
+		r := testResults("latency", "128")
+		r.values[key{"latency", "128", ours, "p99.9"}] = []float64{400, 400}
+		r.values[key{"latency", "128", ours, "bytes"}] = []float64{10 * gib, bytes}
+		if worst, verdict, _ := goals[i].judge(r); worst != "400 ns" || verdict != want {
+			t.Errorf("%v bytes: %s %s", bytes, worst, verdict)
+		}
+	}
+}
+
 // testResults has cells of a work, and no values.
 func testResults(work string, ids ...string) *results {
 	r := &results{values: map[key][]float64{}, errors: map[key]error{}, rounds: 1}

@@ -13,18 +13,34 @@ type measure struct {
 	metric string
 	others []*Impl
 	value  func(r *results, at key) float64
+	unfit  func(r *results, at key) string // says why value is not to be judged, or ""; or nil
 }
 
 // plain is a metric of ours.
 func plain(metric string) measure {
-	return measure{metric, nil, func(r *results, at key) float64 {
+	return measure{metric: metric, value: func(r *results, at key) float64 {
 		return r.median(at.of(metric))
 	}}
 }
 
+// long is a metric of ours if so many bytes were appended in each round that stalls are in it.
+func long(metric string) measure {
+	m := plain(metric)
+	m.unfit = func(r *results, at key) string {
+		if r.fewest(at.of("bytes")) < longLatency {
+			return "less than 10 GiB appended"
+		}
+		return ""
+	}
+	return m
+}
+
+// longLatency is how many bytes are appended at least for the goals of latency.
+const longLatency = 10 * gib
+
 // against is the time of ours as a multiple of a limit's.
 func against(limit *Impl) measure {
-	return measure{"ns", []*Impl{limit}, func(r *results, at key) float64 {
+	return measure{metric: "ns", others: []*Impl{limit}, value: func(r *results, at key) float64 {
 		return r.ratio(at.of("ns"), at.by(limit).of("ns"))
 	}}
 }
@@ -33,7 +49,7 @@ func against(limit *Impl) measure {
 // ours.
 func faster(peers func(*Impl) bool, can caps) measure {
 	set := slices.DeleteFunc(withCaps(can), func(i *Impl) bool { return !peers(i) })
-	return measure{"ns", set, func(r *results, at key) float64 {
+	return measure{metric: "ns", others: set, value: func(r *results, at key) float64 {
 		var keys []key
 		for _, i := range set {
 			keys = append(keys, at.by(i).of("ns"))
@@ -51,7 +67,7 @@ func faster(peers func(*Impl) bool, can caps) measure {
 
 // overhead is the bytes in the files of records of 1 KiB, as a multiple of the least that a frame
 // takes.
-var overhead = measure{"disk", nil, func(r *results, at key) float64 {
+var overhead = measure{metric: "disk", value: func(r *results, at key) float64 {
 	return r.median(at.of("disk")) / (1024 + 16)
 }}
 
@@ -67,7 +83,7 @@ func (g *goal) figures(r *results) (figures []figure, lacking []string) {
 	for _, id := range g.cells {
 		i := slices.IndexFunc(cells, func(c *cell) bool { return c.id == id })
 		if i < 0 {
-			lacking = append(lacking, g.work+"/"+id)
+			lacking = append(lacking, "no "+g.work+"/"+id)
 			continue
 		}
 		for _, row := range g.rows {
@@ -87,13 +103,18 @@ func (g *goal) figures(r *results) (figures []figure, lacking []string) {
 	return figures, lacking
 }
 
-// lacks returns the rows that the figure of a row of ours needs and that are not in the run.
+// lacks returns why the figure of a row of ours is not to be judged: rows that it needs are not in
+// the run, or it is unfit.
 func (g *goal) lacks(r *results, at key) (lacking []string) {
 	metric := g.measure.metric
 	for _, name := range append([]string{at.impl}, names(g.measure.others)...) {
-		at.impl = name
-		if math.IsNaN(r.median(at.of(metric))) {
-			lacking = append(lacking, at.work+"/"+at.cell+"/"+name)
+		if math.IsNaN(r.median(key{at.work, at.cell, name, metric})) {
+			lacking = append(lacking, "no "+at.work+"/"+at.cell+"/"+name)
+		}
+	}
+	if unfit := g.measure.unfit; unfit != nil && lacking == nil {
+		if why := unfit(r, at); why != "" {
+			lacking = append(lacking, why)
 		}
 	}
 	return lacking
@@ -157,7 +178,7 @@ func (g *goal) judge(r *results) (worst, verdict, cells string) {
 		}
 	}
 	if n := len(lacking); n > 0 {
-		verdict = "not judged: no " + lacking[0]
+		verdict = "not judged: " + lacking[0]
 		if n > 1 {
 			verdict += fmt.Sprintf(" and %d more", n-1)
 		}

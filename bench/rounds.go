@@ -190,6 +190,18 @@ func (r *results) failures() (lines []string) {
 // median returns the median over the rounds, NaN if there is no value.
 func (r *results) median(k key) float64 { return median(r.values[k]) }
 
+// most and fewest return the largest and the smallest value of all rounds, NaN if there is none.
+func (r *results) most(k key) float64   { return extreme(r.values[k], slices.Max[[]float64]) }
+func (r *results) fewest(k key) float64 { return extreme(r.values[k], slices.Min[[]float64]) }
+
+func extreme(v []float64, of func([]float64) float64) float64 {
+	v = slices.DeleteFunc(slices.Clone(v), math.IsNaN)
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	return of(v)
+}
+
 // ratio returns the median over the rounds of one row divided by another, each in the same round.
 func (r *results) ratio(num, den key) float64 {
 	a, b := r.values[num], r.values[den]

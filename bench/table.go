@@ -16,7 +16,9 @@ var tables = []struct {
 	{"unsynced", "ns", "Unsynced append: time per append, by record size × goroutines",
 		formatNS, "mapped limit"},
 	{"unsynced", "allocs", "Unsynced append: allocations per append", formatCount, ""},
-	{"latency", "", "Append latency, paced, 128 B, over several segments", formatNS, ""},
+	{"latency", "", "Append latency, paced, 128 B, over several segments: time of each call",
+		formatNS, ""},
+	{"latency", fromDue, "The same, counted from when each append was due", formatNS, ""},
 	{"sustained", "ns", "Unsynced append over many segments as fast as it goes: time per append",
 		formatNS, ""},
 	{"sustained", "stalled",
@@ -54,7 +56,7 @@ func report(r *runner, where string) string {
 		rounds += fmt.Sprintf(" (latency, sustained, reopen: %d)", min(n, r.cfg.rounds))
 	}
 	fmt.Fprintf(&b, "# Measurements\n\n%s. %s, mode %s, %s, %d MiB segments, %v.\n\n"+
-		"Each figure is the median over the rounds; × is the median of the ratios within a round "+
+		"Each figure is the median over the rounds (max: of all rounds); × is the median of the ratios within a round "+
 		"to the limit.\n\n", where, time.Now().UTC().Format("2006-01-02"), r.cfg.mode,
 		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second))
 	b.WriteString(goalTable(r.results))
@@ -63,8 +65,8 @@ func report(r *runner, where string) string {
 		cells := r.results.of(t.work)
 		switch {
 		case len(cells) == 0:
-		case t.metric == "":
-			latencyTable(&b, r.results, cells[0], t.title)
+		case t.work == "latency":
+			latencyTable(&b, r.results, cells[0], t.metric, t.title)
 		default:
 			resultTable(&b, r.results, cells, t.metric, t.title, t.format, t.against)
 		}
@@ -128,22 +130,26 @@ func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title st
 	b.WriteString("\n")
 }
 
-var percentiles = []string{"p50", "p90", "p99", "p99.9", "p99.99", "max"}
-
-// latencyTable has percentiles for columns.
-func latencyTable(b *strings.Builder, r *results, c *cell, title string) {
-	fmt.Fprintf(b, "## %s\n\n| | %s | MB/s |\n|---|%s\n", title,
-		strings.Join(percentiles, " | "), strings.Repeat("---:|", len(percentiles)+1))
+// latencyTable has percentiles for columns, of the metrics whose names begin with prefix. The
+// maximum is that of all rounds.
+func latencyTable(b *strings.Builder, r *results, c *cell, prefix, title string) {
+	fmt.Fprintf(b, "## %s\n\n| |", title)
+	for _, p := range percentiles {
+		fmt.Fprintf(b, " %s |", p.name)
+	}
+	fmt.Fprintf(b, " max | MB/s |\n|---|%s\n", strings.Repeat("---:|", len(percentiles)+2))
 	for _, k := range c.contenders {
 		fmt.Fprintf(b, "| %s |", k.name)
 		if r.failed(c, k.name) {
-			b.WriteString(strings.Repeat(" failed |", len(percentiles)+1) + "\n")
+			b.WriteString(strings.Repeat(" failed |", len(percentiles)+2) + "\n")
 			continue
 		}
+		at := key{c.work, c.id, k.name, ""}
 		for _, p := range percentiles {
-			fmt.Fprintf(b, " %s |", formatNS(r.median(key{c.work, c.id, k.name, p})))
+			fmt.Fprintf(b, " %s |", formatNS(r.median(at.of(prefix+p.name))))
 		}
-		fmt.Fprintf(b, " %.0f |\n", r.median(key{c.work, c.id, k.name, "MB/s"}))
+		fmt.Fprintf(b, " %s | %.0f |\n", formatNS(r.most(at.of(prefix+"max"))),
+			r.median(at.of("MB/s")))
 	}
 	b.WriteString("\n")
 }
