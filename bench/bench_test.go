@@ -176,6 +176,23 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// TestFirstOpen: only the first open after the kill counts as one, and all records are there.
+func TestFirstOpen(t *testing.T) {
+	cfg := smoke()
+	k := reopen(&cfg, oursImpl, 2*mib)
+	dir := t.TempDir()
+	f, err := k.setup(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		m, err := k.run(dir, f)
+		if _, first := m["first"]; err != nil || first != (round == 0) || m["ns"] <= 0 {
+			t.Errorf("round %d: %v, %v", round, m, err)
+		}
+	}
+}
+
 // TestPace: a stall is in the time of one call, and in that of all appends that were due meanwhile.
 func TestPace(t *testing.T) {
 	const n = 1000

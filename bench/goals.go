@@ -103,6 +103,8 @@ var readGoals = []goal{
 var openGoals = []goal{
 	{"open after kill -9 of 4 GiB, synced, files in the page cache", atMost(15e6), formatNS,
 		"reopen", []string{"4096"}, mainRow, plain("ns")},
+	{"first open after kill -9 of 4 GiB, synced, time of the device included", atMost(15e6),
+		formatNS, "reopen", []string{"4096"}, mainRow, plain("first")},
 	{"open after kill -9, 64 MiB not synced: of the time to sync and CRC them", atMost(1.3), times,
 		"unclaimed", []string{"64"}, mainRow, against(syncLimitImpl)},
 	{"files: of payload + 16 bytes + padding to 8, at 1 KiB", atMost(1.01), times,

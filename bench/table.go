@@ -39,6 +39,8 @@ var tables = []struct {
 	{"random", "ns", "Random read by seq: time per record, by record size",
 		formatNS, "mapped limit"},
 	{"random", "allocs", "Random read: allocations per record", formatCount, ""},
+	{"reopen", "first", "First open after kill -9 (one for each fill: of the first round)",
+		formatNS, ""},
 	{"reopen", "ns", "Open after kill -9, files in the page cache", formatNS, ""},
 	{"reopen", "cold", "Open after kill -9, files not in the page cache", formatNS, ""},
 	{"unclaimed", "ns", "Open after kill -9, appended without a sync", formatNS, "sync and CRC"},

@@ -11,6 +11,8 @@ import (
 type filled struct {
 	log Log    // nil if another process filled it
 	n   uint64 // records
+
+	opened bool // somebody has opened it since the process that filled it was killed
 }
 
 // fill opens a log and appends n records of a size; record seq is payload(seq, size).
@@ -40,7 +42,7 @@ func fill(impl *Impl, dir string, o OpenOptions, n uint64, size int) (*filled, e
 			return nil, fmt.Errorf("record %d: %w", seq, err)
 		}
 	}
-	return &filled{l, n}, nil
+	return &filled{log: l, n: n}, nil
 }
 
 func (cfg *config) records(size int) uint64 {
