@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -261,6 +262,24 @@ type badClose struct{ Log }
 
 func (badClose) Append([]byte) error { return nil }
 func (badClose) Close() error        { return errCannot }
+
+// TestOrder: every round has everybody once, in an order of its own, which the next run repeats.
+func TestOrder(t *testing.T) {
+	c := &cell{work: "w", id: "1", contenders: make([]contender, 12)}
+	other := &cell{work: "w", id: "2", contenders: c.contenders}
+	for round := range 5 {
+		got := c.order(round)
+		if !slices.Equal(got, c.order(round)) {
+			t.Errorf("round %d: another order in the next run", round)
+		}
+		if slices.Equal(got, c.order(round+1)) || slices.Equal(got, other.order(round)) {
+			t.Errorf("round %d: the order of another round or cell", round)
+		}
+		if slices.Sort(got); got[0] != 0 || got[11] != 11 || len(slices.Compact(got)) != 12 {
+			t.Errorf("round %d: %v", round, got)
+		}
+	}
+}
 
 // TestFailedRun: who fails in a later round keeps nothing of the earlier ones, the report says so
 // below the goals, and the file of an earlier run is left alone.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"hash/fnv"
 	"io"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,13 +82,21 @@ func newRunner(cfg config, cells []*cell, progress io.Writer) *runner {
 	return r
 }
 
-// run runs every cell: in each round every contender once, each round beginning with another one.
+// run runs every cell: in each round every contender once, in an order that is drawn for it.
 func (r *runner) run() {
 	for _, c := range r.results.cells {
 		r.cell(c)
 	}
 	fmt.Fprintf(r.progress, "\r%-100s\n", fmt.Sprintf("done in %v",
 		time.Since(r.begun).Round(time.Second)))
+}
+
+// order returns the order of the contenders in a round: a random one, so that nobody always follows
+// the same one, and the same in every run.
+func (c *cell) order(round int) []int {
+	h := fnv.New64a()
+	io.WriteString(h, c.work+"/"+c.id)
+	return rand.New(rand.NewPCG(h.Sum64(), uint64(round))).Perm(len(c.contenders))
 }
 
 func (r *runner) cell(c *cell) {
@@ -100,8 +110,7 @@ func (r *runner) cell(c *cell) {
 	defer os.RemoveAll(dir)
 	setups := make([]*filled, len(c.contenders))
 	for round := range r.cfg.roundsOf(c) {
-		for i := range c.contenders {
-			i = (i + round) % len(c.contenders)
+		for _, i := range c.order(round) {
 			k := c.contenders[i]
 			r.show(c, k)
 			r.done++
