@@ -79,10 +79,9 @@ type figure struct {
 
 // figures returns what the run has measured of what the goal is about, and what is lacking.
 func (g *goal) figures(r *results) (figures []figure, lacking []string) {
-	cells := r.of(g.work)
 	for _, id := range g.cells {
-		i := slices.IndexFunc(cells, func(c *cell) bool { return c.id == id })
-		if i < 0 {
+		c := r.find(g.work, id)
+		if c == nil {
 			lacking = append(lacking, "no "+g.work+"/"+id)
 			continue
 		}
@@ -93,7 +92,7 @@ func (g *goal) figures(r *results) (figures []figure, lacking []string) {
 			if math.IsNaN(v) {
 				continue
 			}
-			title := cells[i].title
+			title := c.title
 			if len(g.rows) > 1 {
 				title += " " + row.Name
 			}

@@ -184,6 +184,14 @@ func (r *results) failed(c *cell, impl string) bool {
 	return r.errors[key{c.work, c.id, impl, ""}] != nil
 }
 
+// show returns text, or that the implementation has failed in the cell.
+func (r *results) show(c *cell, impl *Impl, text string) string {
+	if r.failed(c, impl.Name) {
+		return "failed"
+	}
+	return text
+}
+
 // failures lists what has failed, in the order of the cells and of their contenders.
 func (r *results) failures() (lines []string) {
 	for _, c := range r.cells {

@@ -63,6 +63,7 @@ func report(r *runner, where string) string {
 		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second))
 	b.WriteString(goalTable(r.results))
 	b.WriteString(failureList(r.results))
+	b.WriteString(headlineTable(r.results))
 	for _, t := range tables {
 		cells := r.results.of(t.work)
 		switch {
@@ -99,6 +100,16 @@ func (r *results) of(work string) (cells []*cell) {
 	return cells
 }
 
+// find returns a cell, nil if the run has none like it.
+func (r *results) find(work, id string) *cell {
+	for _, c := range r.of(work) {
+		if c.id == id {
+			return c
+		}
+	}
+	return nil
+}
+
 func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title string,
 	format func(float64) string, against string,
 ) {
@@ -118,12 +129,8 @@ func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title st
 				impl.Name != against {
 				text += fmt.Sprintf(" (%.2f ×)", ratio)
 			}
-			failed := r.failed(c, impl.Name)
-			if failed {
-				text = "failed"
-			}
-			found = found || failed || !math.IsNaN(v)
-			fmt.Fprintf(&row, " %s |", text)
+			found = found || r.failed(c, impl.Name) || !math.IsNaN(v)
+			fmt.Fprintf(&row, " %s |", r.show(c, impl, text))
 		}
 		if found {
 			fmt.Fprintf(b, "| %s |%s\n", impl.Name, row.String())
