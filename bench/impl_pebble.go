@@ -14,9 +14,10 @@ import (
 
 var (
 	pebbleImpl = &Impl{
-		Name: "Pebble",
-		caps: peerCaps | isChecked | oneByOne,
-		open: func(dir string, o OpenOptions) (Log, error) { return openPebble(dir, o, false) },
+		Name:   "Pebble",
+		module: "github.com/cockroachdb/pebble/v2",
+		caps:   peerCaps | isChecked | oneByOne,
+		open:   func(dir string, o OpenOptions) (Log, error) { return openPebble(dir, o, false) },
 		// Pebble replays the whole log at open. A record of it is a batch of ours.
 		recover: func(dir string, _ OpenOptions) (int64, error) {
 			return -1, scanPebble(dir, false, func(uint64, []byte) error { return nil })

@@ -58,6 +58,8 @@ type Impl struct {
 	// returns how many records there are, or -1 where the implementation does not say. nil: the
 	// implementation has nothing but open.
 	recover func(dir string, o OpenOptions) (records int64, err error)
+	// module is the path of a peer's; the first of its rows has it.
+	module string
 }
 
 func (i *Impl) can(c caps) bool { return i.caps&c == c }

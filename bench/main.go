@@ -96,12 +96,12 @@ func run(args []string, stdout, stderr io.Writer) error {
 		}
 		return err
 	}
+	where := machine(f.cfg.dir) + "; revision " + revision()
 	stop, err := startProfile(f.profile)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	where := machine(f.cfg.dir)
 	if inMemory(f.cfg.dir) {
 		fmt.Fprintf(stderr, "bench: %s is in memory: the durable figures mean nothing; see -dir\n",
 			f.cfg.dir)

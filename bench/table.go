@@ -58,9 +58,10 @@ func report(r *runner, where string) string {
 		rounds += fmt.Sprintf(" (latency, sustained, reopen: %d)", min(n, r.cfg.rounds))
 	}
 	fmt.Fprintf(&b, "# Measurements\n\n%s. %s, mode %s, %s, %d MiB segments, %v.\n\n"+
+		"Peers: %s.\n\n"+
 		"Each figure is the median over the rounds (max: of all rounds); × is the median of the ratios within a round "+
 		"to the limit.\n\n", where, time.Now().UTC().Format("2006-01-02"), r.cfg.mode,
-		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second))
+		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second), peerVersions())
 	b.WriteString(goalTable(r.results))
 	b.WriteString(failureList(r.results))
 	b.WriteString(headlineTable(r.results))
@@ -193,8 +194,10 @@ func formatBytes(n float64) string {
 		return threeDigits(n) + " B"
 	case n < mib:
 		return threeDigits(n/1024) + " KiB"
+	case n < gib:
+		return threeDigits(n/mib) + " MiB"
 	}
-	return threeDigits(n/mib) + " MiB"
+	return threeDigits(n/gib) + " GiB"
 }
 
 func formatCount(n float64) string {
