@@ -194,6 +194,30 @@ func TestFirstOpen(t *testing.T) {
 	}
 }
 
+// TestRecoverCounts: whoever is opened after a kill says how many records there are, so that a
+// missing one shows.
+func TestRecoverCounts(t *testing.T) {
+	cfg := smoke()
+	for _, impl := range withCaps(canReopen) {
+		k := reopen(&cfg, impl, 2*mib)
+		dir := t.TempDir()
+		f, err := k.setup(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := task{
+			Kind: "recover", Impl: impl.Name, Dir: dir, Size: reopenRecord,
+			Options: OpenOptions{Segment: cfg.segment, Durable: true},
+		}
+		if _, err := recoverAll(&rec, f.n); err != nil {
+			t.Errorf("%s: %v", impl.Name, err)
+		}
+		if _, err := recoverAll(&rec, f.n+1); err == nil {
+			t.Errorf("%s: does not count", impl.Name)
+		}
+	}
+}
+
 // TestPace: a stall is in the time of one call, and in that of all appends that were due meanwhile.
 func TestPace(t *testing.T) {
 	const n = 1000
