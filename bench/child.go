@@ -151,7 +151,7 @@ func (t *task) space(impl *Impl) (metrics, error) {
 		return nil, err
 	}
 	p := payload(1, t.Size)
-	if !impl.can(oneByOne) && impl.Name != ours {
+	if !impl.can(oneByOne) && !impl.ours() {
 		err = appendBatches(l, p, t.N, max(1, min(100, t.Options.Segment/8/int64(t.Size))))
 	} else {
 		for range t.N {

@@ -9,9 +9,10 @@ import (
 )
 
 var bboltImpl = &Impl{
-	Name: "bbolt",
-	caps: peerCaps | canRead | wantsGroup,
-	open: openBbolt,
+	Name:   "bbolt",
+	module: "go.etcd.io/bbolt",
+	caps:   peerCaps | canRead | wantsGroup,
+	open:   openBbolt,
 	recover: func(dir string, o OpenOptions) (n int64, err error) {
 		l, err := openBbolt(dir, o)
 		if err != nil {

@@ -13,9 +13,10 @@ import (
 )
 
 var etcdImpl = &Impl{
-	Name: "etcd wal",
-	caps: peerCaps | isChecked | wantsGroup,
-	open: openEtcd,
+	Name:   "etcd wal",
+	module: "go.etcd.io/etcd/server/v3",
+	caps:   peerCaps | isChecked | wantsGroup,
+	open:   openEtcd,
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		wal.SegmentSizeBytes = o.Segment
 		w, err := wal.Open(zap.NewNop(), etcdDir(dir), &walpb.Snapshot{})

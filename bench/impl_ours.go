@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"time"
 
@@ -11,7 +11,7 @@ import (
 
 var oursImpl = &Impl{
 	Name: ours,
-	caps: peerCaps | canRead | isChecked | canResync,
+	caps: peerCaps | canRead | isChecked | canResync | isOurs,
 	open: func(dir string, o OpenOptions) (Log, error) { return openOurs(dir, o) },
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		l, err := openOurs(dir, o)
@@ -25,7 +25,7 @@ var oursImpl = &Impl{
 // oursViewImpl reads through View, without a copy.
 var oursViewImpl = &Impl{
 	Name: ours + " View",
-	caps: canRead | isChecked,
+	caps: canRead | isChecked | isOurs,
 	open: func(dir string, o OpenOptions) (Log, error) {
 		l, err := openOurs(dir, o)
 		return viewLog{l}, err
@@ -73,30 +73,16 @@ func (l oursLog) Scan(fn func(seq uint64, p []byte) error) error {
 
 func (l oursLog) Close() error { return l.j.Close() }
 
-// warm fills a quarter of the first segment and waits until the segment that is prepared then is
-// there, so that what is measured next is appends and nothing else. It returns how many bytes of
-// frames fit before the next such event.
-func (l oursLog) warm(segment int64) (room int64, err error) {
-	filler := make([]byte, min(journal.MaxRecord(segment)/8, 64<<10))
-	filler[0] = 1
-	for l.used() <= segment/4 {
-		if err := l.Append(filler); err != nil {
-			return 0, err
-		}
-	}
+// awaitPrepared waits until the segment behind the active one is there.
+func (l oursLog) awaitPrepared() error {
 	for end := time.Now().Add(30 * time.Second); l.j.Stats().Prepared < 2; {
 		if time.Now().After(end) {
-			return 0, fmt.Errorf("no second segment is prepared")
+			return errors.New("no second segment is prepared")
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return segment - segment/64 - l.used(), nil
+	return nil
 }
-
-func (l oursLog) used() int64 { return l.j.Stats().UsedBytes }
-
-// frame returns how many bytes a record of n bytes takes.
-func (l oursLog) frame(n int) int64 { return journal.FrameSize(n) }
 
 type viewLog struct{ oursLog }
 

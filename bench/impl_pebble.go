@@ -14,12 +14,14 @@ import (
 
 var (
 	pebbleImpl = &Impl{
-		Name: "Pebble",
-		caps: peerCaps | isChecked | oneByOne,
-		open: func(dir string, o OpenOptions) (Log, error) { return openPebble(dir, o, false) },
-		// Pebble replays the whole log at open. A record of it is a batch of ours.
-		recover: func(dir string, _ OpenOptions) (int64, error) {
-			return -1, scanPebble(dir, false, func(uint64, []byte) error { return nil })
+		Name:   "Pebble",
+		module: "github.com/cockroachdb/pebble/v2",
+		caps:   peerCaps | isChecked | oneByOne,
+		open:   func(dir string, o OpenOptions) (Log, error) { return openPebble(dir, o, false) },
+		// Pebble replays the whole log at open. What is there was filled with batches.
+		recover: func(dir string, _ OpenOptions) (n int64, err error) {
+			err = scanPebble(dir, true, func(uint64, []byte) error { n++; return nil })
+			return n, err
 		},
 	}
 
@@ -226,6 +228,9 @@ func (s *pebbleScan) record(p []byte) error {
 	}
 	for len(p) > 0 {
 		n, k := binary.Uvarint(p)
+		if k <= 0 || n > uint64(len(p)-k) {
+			return errors.New("not a record of a batch")
+		}
 		end := k + int(n)
 		s.seq++
 		if err := s.fn(s.seq, p[k:end]); err != nil {

@@ -6,9 +6,10 @@ import (
 )
 
 var prometheusImpl = &Impl{
-	Name: "Prometheus wlog",
-	caps: peerCaps | isChecked | wantsGroup,
-	open: openPrometheus,
+	Name:   "Prometheus wlog",
+	module: "github.com/prometheus/prometheus",
+	caps:   peerCaps | isChecked | wantsGroup,
+	open:   openPrometheus,
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		n := int64(0)
 		err := scanPrometheus(dir, func(uint64, []byte) error { n++; return nil })

@@ -12,9 +12,10 @@ import (
 )
 
 var raftWALImpl = &Impl{
-	Name: "hashicorp/raft-wal",
-	caps: peerCaps | canRead | wantsGroup,
-	open: openRaftWAL,
+	Name:   "hashicorp/raft-wal",
+	module: "github.com/hashicorp/raft-wal",
+	caps:   peerCaps | canRead | wantsGroup,
+	open:   openRaftWAL,
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		l, err := openRaftWAL(dir, o)
 		if err != nil {

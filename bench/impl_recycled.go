@@ -14,7 +14,7 @@ import (
 // while: each segment is written over the file of one that is not needed any more.
 var oursRecycledImpl = &Impl{
 	Name: ours + ", recycled files",
-	caps: canDurable | canBatch,
+	caps: canDurable | canBatch | isOurs,
 	open: func(dir string, o OpenOptions) (Log, error) { return openRecycled(dir, o) },
 }
 
@@ -75,13 +75,13 @@ func (l *recycledLog) fillForRecycling() error {
 }
 
 func (l *recycledLog) Append(p []byte) error {
-	l.count(l.frame(len(p)))
+	l.count(journal.FrameSize(len(p)))
 	return l.oursLog.Append(p)
 }
 
 func (l *recycledLog) AppendBatch(ps [][]byte) error {
 	for _, p := range ps {
-		l.count(l.frame(len(p)))
+		l.count(journal.FrameSize(len(p)))
 	}
 	return l.oursLog.AppendBatch(ps)
 }
@@ -97,12 +97,14 @@ func (l *recycledLog) count(n int64) {
 	}
 }
 
+// Close fails too if more files were made than the beginning and a stumble now and then account
+// for: then what was measured is not recycling.
 func (l *recycledLog) Close() error {
 	close(l.full)
 	l.dropping.Wait()
 	s := l.j.Stats()
 	err := errors.Join(l.err, l.j.Close())
-	if made := s.Prepared - s.Recycled; err == nil && made > 4 {
+	if made := s.Prepared - s.Recycled; err == nil && made > max(4, s.Prepared/4) {
 		err = fmt.Errorf("%d of %d segments are not recycled", made, s.Prepared)
 	}
 	return err

@@ -9,9 +9,10 @@ import (
 )
 
 var rosedbImpl = &Impl{
-	Name: "rosedblabs/wal",
-	caps: peerCaps | canRead | isChecked | wantsGroup,
-	open: openRosedb,
+	Name:   "rosedblabs/wal",
+	module: "github.com/rosedblabs/wal",
+	caps:   peerCaps | canRead | isChecked | wantsGroup,
+	open:   openRosedb,
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		l, err := openRosedb(dir, o)
 		if err != nil {

@@ -7,9 +7,10 @@ import (
 )
 
 var tidwallImpl = &Impl{
-	Name: "tidwall/wal",
-	caps: peerCaps | canRead | wantsGroup,
-	open: openTidwall,
+	Name:   "tidwall/wal",
+	module: "github.com/tidwall/wal",
+	caps:   peerCaps | canRead | wantsGroup,
+	open:   openTidwall,
 	recover: func(dir string, o OpenOptions) (int64, error) {
 		l, err := openTidwall(dir, o)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 )
 
@@ -43,6 +44,7 @@ const (
 	wantsGroup // has no group commit of its own: gets ours of group.go
 	oneByOne   // Scan does not see a batch's records as they were
 	canResync  // makes durable at open what a killed process appended without a sync, and checks it
+	isOurs     // the journal, in one of its ways of use
 )
 
 const peerCaps = canAppend | canDurable | canBatch | canScan | canReopen
@@ -56,6 +58,8 @@ type Impl struct {
 	// returns how many records there are, or -1 where the implementation does not say. nil: the
 	// implementation has nothing but open.
 	recover func(dir string, o OpenOptions) (records int64, err error)
+	// module is the path of a peer's; the first of its rows has it.
+	module string
 }
 
 func (i *Impl) can(c caps) bool { return i.caps&c == c }
@@ -64,7 +68,10 @@ func (i *Impl) can(c caps) bool { return i.caps&c == c }
 func (i *Impl) limit() bool { return i.can(isLimit) }
 
 // peer reports whether i is somebody else's log.
-func (i *Impl) peer() bool { return !i.limit() && i.Name != ours }
+func (i *Impl) peer() bool { return !i.limit() && !i.ours() }
+
+// ours reports whether i is the journal.
+func (i *Impl) ours() bool { return i.can(isOurs) }
 
 // start opens a log for a number of goroutines.
 func (i *Impl) start(dir string, o OpenOptions, goroutines int) (Log, error) {
@@ -78,7 +85,14 @@ func (i *Impl) start(dir string, o OpenOptions, goroutines int) (Log, error) {
 	return l, err
 }
 
-// ours is the name of the journal's row.
+// closeLog closes a log at the end of a run. That it fails is an error of the run.
+func closeLog(l Log, err *error) {
+	if closeErr := l.Close(); closeErr != nil {
+		*err = errors.Join(*err, fmt.Errorf("close: %w", closeErr))
+	}
+}
+
+// ours is the name of the journal's row, and the beginning of the names of its other rows.
 const ours = "mmjournal"
 
 // impls are all implementations, in the order in which tables show them.

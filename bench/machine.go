@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -72,8 +73,9 @@ func inMemory(dir string) bool {
 func machine(dir string) string {
 	var u unix.Utsname
 	_ = unix.Uname(&u) // fails never
-	return fmt.Sprintf("%s, %d of them usable; %s %s %s; %s; %s; load before the run %s",
-		procLine("/proc/cpuinfo", "model name"), runtime.GOMAXPROCS(0),
+	return fmt.Sprintf("%s, %d of them usable; %s of memory; %s %s %s; %s; %s; "+
+		"load before the run %s",
+		procLine("/proc/cpuinfo", "model name"), runtime.GOMAXPROCS(0), formatBytes(memory()),
 		unix.ByteSliceToString(u.Sysname[:]), unix.ByteSliceToString(u.Release[:]),
 		unix.ByteSliceToString(u.Machine[:]), fileSystem(dir), runtime.Version(), loadAverage())
 }
@@ -87,6 +89,15 @@ func procLine(path, name string) string {
 		}
 	}
 	return "unknown"
+}
+
+// memory returns how many bytes the machine has, NaN if it does not say.
+func memory() float64 {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return math.NaN()
+	}
+	return float64(info.Totalram) * float64(info.Unit)
 }
 
 func loadAverage() string {

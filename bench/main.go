@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime/pprof"
 	"syscall"
@@ -95,19 +96,19 @@ func run(args []string, stdout, stderr io.Writer) error {
 		}
 		return err
 	}
+	where := machine(f.cfg.dir) + "; revision " + revision()
 	stop, err := startProfile(f.profile)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	where := machine(f.cfg.dir)
 	if inMemory(f.cfg.dir) {
 		fmt.Fprintf(stderr, "bench: %s is in memory: the durable figures mean nothing; see -dir\n",
 			f.cfg.dir)
 	}
 	r := newRunner(f.cfg, allCells(&f.cfg), stderr)
 	r.run()
-	if err := output(&f, r, where, stdout); err != nil {
+	if err := output(&f, r, where, stdout, stderr); err != nil {
 		return err
 	}
 	if n := len(r.results.errors); n > 0 {
@@ -116,18 +117,33 @@ func run(args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-func output(f *flags, r *runner, where string, stdout io.Writer) error {
-	text := report(r, where)
-	if f.svg != "" {
-		if err := writeCharts(f.svg, r.results); err != nil {
+// output writes the report and the charts. Those of a run in which something has failed go beside
+// the files that were asked for, which stay as they are.
+func output(f *flags, r *runner, where string, stdout, stderr io.Writer) error {
+	text, out, svg := report(r, where), f.out, f.svg
+	if len(r.results.errors) > 0 {
+		out, svg = beside(out, stderr), beside(svg, stderr)
+	}
+	if svg != "" {
+		if err := writeCharts(svg, r.results); err != nil {
 			return err
 		}
 	}
-	if f.out != "" {
-		return os.WriteFile(f.out, []byte(text), 0o644)
+	if out != "" {
+		return os.WriteFile(out, []byte(text), 0o644)
 	}
 	_, err := io.WriteString(stdout, text)
 	return err
+}
+
+// beside returns where the output of a failed run goes instead of path, and says so.
+func beside(path string, stderr io.Writer) string {
+	if path == "" {
+		return ""
+	}
+	path = filepath.Clean(path)
+	fmt.Fprintf(stderr, "bench: runs failed: %s is left alone, see %s.failed\n", path, path)
+	return path + ".failed"
 }
 
 // allCells are all cells, in the order in which they run.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"hash/fnv"
 	"io"
+	"maps"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,11 +42,16 @@ func (cfg *config) roundsOf(c *cell) int {
 // key names a row of measurements: one value for each round.
 type key struct{ work, cell, impl, metric string }
 
-// results are all measurements. A round that failed or was not run is NaN.
+// of is the key of another metric, by that of another implementation.
+func (k key) of(metric string) key { k.metric = metric; return k }
+func (k key) by(i *Impl) key       { k.impl = i.Name; return k }
+
+// results are all measurements. A round that was not run is NaN. Who has failed in a cell has no
+// values there, not even of the rounds before.
 type results struct {
 	cells  []*cell // in order
 	values map[key][]float64
-	errors map[key]error
+	errors map[key]error // of keys without a metric
 	rounds int
 }
 
@@ -74,7 +82,7 @@ func newRunner(cfg config, cells []*cell, progress io.Writer) *runner {
 	return r
 }
 
-// run runs every cell: in each round every contender once, each round beginning with another one.
+// run runs every cell: in each round every contender once, in an order that is drawn for it.
 func (r *runner) run() {
 	for _, c := range r.results.cells {
 		r.cell(c)
@@ -83,21 +91,30 @@ func (r *runner) run() {
 		time.Since(r.begun).Round(time.Second)))
 }
 
+// order returns the order of the contenders in a round: a random one, so that nobody always follows
+// the same one, and the same in every run.
+func (c *cell) order(round int) []int {
+	h := fnv.New64a()
+	io.WriteString(h, c.work+"/"+c.id)
+	return rand.New(rand.NewPCG(h.Sum64(), uint64(round))).Perm(len(c.contenders))
+}
+
 func (r *runner) cell(c *cell) {
 	dir, err := os.MkdirTemp(r.cfg.dir, "cell-")
 	if err != nil {
-		r.fail(c, contender{}, err)
+		for _, k := range c.contenders {
+			r.fail(c, k, err)
+		}
 		return
 	}
 	defer os.RemoveAll(dir)
 	setups := make([]*filled, len(c.contenders))
 	for round := range r.cfg.roundsOf(c) {
-		for i := range c.contenders {
-			i = (i + round) % len(c.contenders)
+		for _, i := range c.order(round) {
 			k := c.contenders[i]
 			r.show(c, k)
 			r.done++
-			if r.results.errors[key{c.work, c.id, k.name, ""}] != nil {
+			if r.results.failed(c, k.name) {
 				continue
 			}
 			sub := filepath.Join(dir, fmt.Sprint(i))
@@ -113,22 +130,32 @@ func (r *runner) cell(c *cell) {
 			}
 			if err != nil {
 				r.fail(c, k, err)
+			} else {
+				r.add(c, k, round, m)
 			}
-			r.add(c, k, round, m)
 			if k.setup == nil {
 				os.RemoveAll(sub)
 			}
 		}
 	}
-	for _, f := range setups {
-		if f != nil && f.log != nil {
-			f.log.Close()
+	for i, f := range setups {
+		if f == nil || f.log == nil {
+			continue
+		}
+		var err error
+		if closeLog(f.log, &err); err != nil && !r.results.failed(c, c.contenders[i].name) {
+			r.fail(c, c.contenders[i], err)
 		}
 	}
 }
 
+// fail notes that a contender has failed in a cell, and drops what it has measured there.
 func (r *runner) fail(c *cell, k contender, err error) {
-	r.results.errors[key{c.work, c.id, k.name, ""}] = err
+	at := key{c.work, c.id, k.name, ""}
+	r.results.errors[at] = err
+	maps.DeleteFunc(r.results.values, func(have key, _ []float64) bool {
+		return have.of("") == at
+	})
 	fmt.Fprintf(r.progress, "\r%-100s\n", fmt.Sprintf("%s/%s/%s: %v", c.work, c.id, k.name, err))
 }
 
@@ -152,8 +179,45 @@ func (r *runner) show(c *cell, k contender) {
 		r.done+1, r.steps, eta, c.work, c.id, k.name))
 }
 
+// failed reports whether an implementation has failed in a cell.
+func (r *results) failed(c *cell, impl string) bool {
+	return r.errors[key{c.work, c.id, impl, ""}] != nil
+}
+
+// show returns text, or that the implementation has failed in the cell.
+func (r *results) show(c *cell, impl *Impl, text string) string {
+	if r.failed(c, impl.Name) {
+		return "failed"
+	}
+	return text
+}
+
+// failures lists what has failed, in the order of the cells and of their contenders.
+func (r *results) failures() (lines []string) {
+	for _, c := range r.cells {
+		for _, k := range c.contenders {
+			if err := r.errors[key{c.work, c.id, k.name, ""}]; err != nil {
+				lines = append(lines, fmt.Sprintf("%s/%s/%s: %v", c.work, c.id, k.name, err))
+			}
+		}
+	}
+	return lines
+}
+
 // median returns the median over the rounds, NaN if there is no value.
 func (r *results) median(k key) float64 { return median(r.values[k]) }
+
+// most and fewest return the largest and the smallest value of all rounds, NaN if there is none.
+func (r *results) most(k key) float64   { return extreme(r.values[k], slices.Max[[]float64]) }
+func (r *results) fewest(k key) float64 { return extreme(r.values[k], slices.Min[[]float64]) }
+
+func extreme(v []float64, of func([]float64) float64) float64 {
+	v = slices.DeleteFunc(slices.Clone(v), math.IsNaN)
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	return of(v)
+}
 
 // ratio returns the median over the rounds of one row divided by another, each in the same round.
 func (r *results) ratio(num, den key) float64 {

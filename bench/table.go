@@ -16,7 +16,9 @@ var tables = []struct {
 	{"unsynced", "ns", "Unsynced append: time per append, by record size × goroutines",
 		formatNS, "mapped limit"},
 	{"unsynced", "allocs", "Unsynced append: allocations per append", formatCount, ""},
-	{"latency", "", "Append latency, paced, 128 B, over several segments", formatNS, ""},
+	{"latency", "", "Append latency, paced, 128 B, over several segments: time of each call",
+		formatNS, ""},
+	{"latency", fromDue, "The same, counted from when each append was due", formatNS, ""},
 	{"sustained", "ns", "Unsynced append over many segments as fast as it goes: time per append",
 		formatNS, ""},
 	{"sustained", "stalled",
@@ -37,6 +39,8 @@ var tables = []struct {
 	{"random", "ns", "Random read by seq: time per record, by record size",
 		formatNS, "mapped limit"},
 	{"random", "allocs", "Random read: allocations per record", formatCount, ""},
+	{"reopen", "first", "First open after kill -9 (one for each fill: of the first round)",
+		formatNS, ""},
 	{"reopen", "ns", "Open after kill -9, files in the page cache", formatNS, ""},
 	{"reopen", "cold", "Open after kill -9, files not in the page cache", formatNS, ""},
 	{"unclaimed", "ns", "Open after kill -9, appended without a sync", formatNS, "sync and CRC"},
@@ -54,24 +58,37 @@ func report(r *runner, where string) string {
 		rounds += fmt.Sprintf(" (latency, sustained, reopen: %d)", min(n, r.cfg.rounds))
 	}
 	fmt.Fprintf(&b, "# Measurements\n\n%s. %s, mode %s, %s, %d MiB segments, %v.\n\n"+
-		"Each figure is the median over the rounds; × is the median of the ratios within a round "+
+		"Peers: %s.\n\n"+
+		"Each figure is the median over the rounds (max: of all rounds); × is the median of the ratios within a round "+
 		"to the limit.\n\n", where, time.Now().UTC().Format("2006-01-02"), r.cfg.mode,
-		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second))
+		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second), peerVersions())
 	b.WriteString(goalTable(r.results))
+	b.WriteString(failureList(r.results))
+	b.WriteString(headlineTable(r.results))
 	for _, t := range tables {
 		cells := r.results.of(t.work)
 		switch {
 		case len(cells) == 0:
-		case t.metric == "":
-			latencyTable(&b, r.results, cells[0], t.title)
+		case t.work == "latency":
+			latencyTable(&b, r.results, cells[0], t.metric, t.title)
 		default:
 			resultTable(&b, r.results, cells, t.metric, t.title, t.format, t.against)
 		}
 	}
-	for k, err := range r.results.errors {
-		fmt.Fprintf(&b, "Failed: %s/%s/%s: %v\n\n", k.work, k.cell, k.impl, err)
-	}
 	return b.String()
+}
+
+// failureList says what has failed, and why.
+func failureList(r *results) string {
+	lines := r.failures()
+	if len(lines) == 0 {
+		return ""
+	}
+	text := "## Failed runs\n\n"
+	for _, line := range lines {
+		text += "* " + strings.ReplaceAll(line, "\n", "; ") + "\n"
+	}
+	return text + "\n"
 }
 
 // of returns a work's cells.
@@ -82,6 +99,16 @@ func (r *results) of(work string) (cells []*cell) {
 		}
 	}
 	return cells
+}
+
+// find returns a cell, nil if the run has none like it.
+func (r *results) find(work, id string) *cell {
+	for _, c := range r.of(work) {
+		if c.id == id {
+			return c
+		}
+	}
+	return nil
 }
 
 func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title string,
@@ -103,8 +130,8 @@ func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title st
 				impl.Name != against {
 				text += fmt.Sprintf(" (%.2f ×)", ratio)
 			}
-			found = found || !math.IsNaN(v)
-			fmt.Fprintf(&row, " %s |", text)
+			found = found || r.failed(c, impl.Name) || !math.IsNaN(v)
+			fmt.Fprintf(&row, " %s |", r.show(c, impl, text))
 		}
 		if found {
 			fmt.Fprintf(b, "| %s |%s\n", impl.Name, row.String())
@@ -113,18 +140,26 @@ func resultTable(b *strings.Builder, r *results, cells []*cell, metric, title st
 	b.WriteString("\n")
 }
 
-var percentiles = []string{"p50", "p90", "p99", "p99.9", "p99.99", "max"}
-
-// latencyTable has percentiles for columns.
-func latencyTable(b *strings.Builder, r *results, c *cell, title string) {
-	fmt.Fprintf(b, "## %s\n\n| | %s | MB/s |\n|---|%s\n", title,
-		strings.Join(percentiles, " | "), strings.Repeat("---:|", len(percentiles)+1))
+// latencyTable has percentiles for columns, of the metrics whose names begin with prefix. The
+// maximum is that of all rounds.
+func latencyTable(b *strings.Builder, r *results, c *cell, prefix, title string) {
+	fmt.Fprintf(b, "## %s\n\n| |", title)
+	for _, p := range percentiles {
+		fmt.Fprintf(b, " %s |", p.name)
+	}
+	fmt.Fprintf(b, " max | MB/s |\n|---|%s\n", strings.Repeat("---:|", len(percentiles)+2))
 	for _, k := range c.contenders {
 		fmt.Fprintf(b, "| %s |", k.name)
-		for _, p := range percentiles {
-			fmt.Fprintf(b, " %s |", formatNS(r.median(key{c.work, c.id, k.name, p})))
+		if r.failed(c, k.name) {
+			b.WriteString(strings.Repeat(" failed |", len(percentiles)+2) + "\n")
+			continue
 		}
-		fmt.Fprintf(b, " %.0f |\n", r.median(key{c.work, c.id, k.name, "MB/s"}))
+		at := key{c.work, c.id, k.name, ""}
+		for _, p := range percentiles {
+			fmt.Fprintf(b, " %s |", formatNS(r.median(at.of(prefix+p.name))))
+		}
+		fmt.Fprintf(b, " %s | %.0f |\n", formatNS(r.most(at.of(prefix+"max"))),
+			r.median(at.of("MB/s")))
 	}
 	b.WriteString("\n")
 }
@@ -159,8 +194,10 @@ func formatBytes(n float64) string {
 		return threeDigits(n) + " B"
 	case n < mib:
 		return threeDigits(n/1024) + " KiB"
+	case n < gib:
+		return threeDigits(n/mib) + " MiB"
 	}
-	return threeDigits(n/mib) + " MiB"
+	return threeDigits(n/gib) + " GiB"
 }
 
 func formatCount(n float64) string {

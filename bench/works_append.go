@@ -5,12 +5,8 @@ import (
 	"time"
 )
 
-// warmer is a log that prepares files in the background, and says how much can be appended before
-// it does so again.
-type warmer interface {
-	warm(segment int64) (room int64, err error)
-	frame(n int) int64
-}
+// preparer is a log that prepares files in the background, and can wait until that is done.
+type preparer interface{ awaitPrepared() error }
 
 // staller is a log that says how long appends have waited for files to be prepared.
 type staller interface{ stalled() time.Duration }
@@ -51,26 +47,43 @@ func unsyncedCells(cfg *config) (cells []*cell) {
 	return cells
 }
 
-func runUnsynced(cfg *config, impl *Impl, dir string, size, goroutines int) (metrics, error) {
+func runUnsynced(
+	cfg *config, impl *Impl, dir string, size, goroutines int,
+) (m metrics, err error) {
 	l, err := impl.start(dir, OpenOptions{Segment: cfg.segment}, goroutines)
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close()
-	w := load{
-		goroutines: goroutines, size: size, most: 1 << 40, budget: cfg.appendTime,
-		chunk: max(1, min(64, 16384/int64(size))),
-	}
-	if k, ok := l.(warmer); ok {
-		room, err := k.warm(cfg.segment)
-		if err != nil {
-			return nil, err
-		}
-		w.most = room/k.frame(size) - int64(goroutines)*w.chunk
-	} else if err := l.Append(payload(0, size)); err != nil {
+	defer closeLog(l, &err)
+	if err := warm(l, cfg.segment); err != nil {
 		return nil, err
 	}
-	return drive(l, w)
+	return drive(l, load{
+		goroutines: goroutines, size: size, most: roomFor(cfg.segment, size),
+		budget: cfg.appendTime, chunk: max(1, min(64, 16384/int64(size))),
+	})
+}
+
+// warm appends a quarter of a segment, and waits for what is prepared in the background then, so
+// that what is measured next is appends to a file that is there, and nothing else.
+func warm(l Log, segment int64) error {
+	n := min(segment/64, 64<<10)
+	filler := payload(0, int(n))
+	for range segment / 4 / n {
+		if err := l.Append(filler); err != nil {
+			return err
+		}
+	}
+	if p, ok := l.(preparer); ok {
+		return p.awaitPrepared()
+	}
+	return nil
+}
+
+// roomFor returns how many records of a size everybody may append after warm: so many that nobody
+// comes to the end of the segment. 64 bytes a record are more than anybody adds.
+func roomFor(segment int64, size int) int64 {
+	return (segment*3/4 - segment/32) / int64(size+64)
 }
 
 // sustainedCells are appends without a sync over many segments, as fast as they go: then the disk
@@ -84,26 +97,30 @@ func sustainedCells(cfg *config) (cells []*cell) {
 			c.contenders = append(c.contenders, contender{
 				name: impl.Name,
 				run: func(dir string, _ *filled) (metrics, error) {
-					l, err := impl.start(dir, OpenOptions{Segment: cfg.segment}, 1)
-					if err != nil {
-						return nil, err
-					}
-					defer l.Close()
-					start := time.Now()
-					m, err := drive(l, load{
-						goroutines: 1, size: size, most: cfg.sustained / int64(size),
-						budget: cfg.flatOut, chunk: 16,
-					})
-					if k, ok := l.(staller); ok && err == nil {
-						m["stalled"] = float64(k.stalled()) / float64(time.Since(start))
-					}
-					return m, err
+					return runSustained(cfg, impl, dir, size)
 				},
 			})
 		}
 		cells = append(cells, c)
 	}
 	return cells
+}
+
+func runSustained(cfg *config, impl *Impl, dir string, size int) (m metrics, err error) {
+	l, err := impl.start(dir, OpenOptions{Segment: cfg.segment}, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer closeLog(l, &err)
+	start := time.Now()
+	m, err = drive(l, load{
+		goroutines: 1, size: size, most: cfg.sustained / int64(size),
+		budget: cfg.flatOut, chunk: 16,
+	})
+	if k, ok := l.(staller); ok && err == nil {
+		m["stalled"] = float64(k.stalled()) / float64(time.Since(start))
+	}
+	return m, err
 }
 
 // durableCells are appends that are durable when they return.
@@ -144,28 +161,32 @@ func batchCells(cfg *config) []*cell {
 func durable(cfg *config, impl *Impl, w load) contender {
 	w.most, w.budget, w.chunk = 1<<40, cfg.durableTime, 1
 	return contender{name: impl.Name, run: func(dir string, _ *filled) (metrics, error) {
-		l, err := impl.start(dir, OpenOptions{Segment: cfg.segment, Durable: true}, w.goroutines)
-		if err != nil {
+		return runDurable(cfg, impl, dir, w)
+	}}
+}
+
+func runDurable(cfg *config, impl *Impl, dir string, w load) (m metrics, err error) {
+	l, err := impl.start(dir, OpenOptions{Segment: cfg.segment, Durable: true}, w.goroutines)
+	if err != nil {
+		return nil, err
+	}
+	defer closeLog(l, &err)
+	op := w.appender(l, 0)
+	for range 4 { // the first ones create files
+		if err := op(); err != nil {
 			return nil, err
 		}
-		defer l.Close()
-		op := w.appender(l, 0)
-		for range 4 { // the first ones create files
-			if err := op(); err != nil {
-				return nil, err
-			}
-		}
-		time.Sleep(cfg.durableTime / 4) // files that are prepared in the background
-		before, statErr := deviceCounters(dir)
-		m, err := drive(l, w)
-		if err != nil || statErr != nil {
-			return m, err
-		}
-		after, err := deviceCounters(dir)
-		n := m["ops"]
-		m["ios"] = float64(after.writes-before.writes) / n
-		m["flushes"] = float64(after.flushes-before.flushes) / n
-		m["bytes"] = float64(after.bytes-before.bytes) / n
+	}
+	time.Sleep(cfg.durableTime / 4) // files that are prepared in the background
+	before, statErr := deviceCounters(dir)
+	m, err = drive(l, w)
+	if err != nil || statErr != nil {
 		return m, err
-	}}
+	}
+	after, err := deviceCounters(dir)
+	n := m["ops"]
+	m["ios"] = float64(after.writes-before.writes) / n
+	m["flushes"] = float64(after.flushes-before.flushes) / n
+	m["bytes"] = float64(after.bytes-before.bytes) / n
+	return m, err
 }
