@@ -12,14 +12,17 @@ import (
 )
 
 // syncer lets one goroutine at a time sync. Whoever needs durability and finds nobody at it takes
-// the turn; all who come meanwhile wait, and one of them takes the next turn for all of them.
+// the turn; all who come meanwhile wait, and one of them takes the next turn for all of them. Where
+// much has come meanwhile, the turn goes on, with the next sync, and nobody is woken but those whom
+// the last one has covered.
 type syncer struct {
 	mu struct {
 		sync.Mutex
-		busy bool
-		done chan struct{} // closed when the turn ends; nil if nobody waits
+		busy    bool
+		covered chan struct{} // closed when the sync that is under way is done; nil if nobody waits
+		done    chan struct{} // the same for the one after it, at the latest when the turn ends
 
-		waiting  int // goroutines that wait for the turn to end
+		waiting  int // goroutines that wait, but for those for a structural change
 		released int // how many waited for the turn before
 		changes  int // structural changes that wait for the turn: the next one is theirs
 	}
@@ -75,10 +78,35 @@ func (s *syncer) leave() {
 	defer s.mu.Unlock()
 	s.mu.busy = false
 	s.mu.released, s.mu.waiting = s.mu.waiting, 0
-	if s.mu.done != nil {
-		close(s.mu.done)
-		s.mu.done = nil
+	s.wakeLocked(&s.mu.covered)
+	s.wakeLocked(&s.mu.done)
+}
+
+func (s *syncer) wakeLocked(c *chan struct{}) {
+	if *c != nil {
+		close(*c)
+		*c = nil
 	}
+}
+
+// cover notes that a sync begins: it covers those who wait now. The caller has the turn.
+func (s *syncer) cover() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakeLocked(&s.mu.covered)
+	s.mu.covered, s.mu.done = s.mu.done, nil
+}
+
+// goOn wakes those whom the last sync has covered. The caller keeps the turn, unless a structural
+// change waits for it: then goOn does nothing and returns false.
+func (s *syncer) goOn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.changes > 0 {
+		return false
+	}
+	s.wakeLocked(&s.mu.covered)
+	return true
 }
 
 // gather lets others run who are likely to append: those whom the turn before has released, as long
@@ -90,7 +118,7 @@ func (j *Journal) gather() {
 		j.syncer.mu.Lock()
 		all := j.syncer.mu.waiting >= j.syncer.mu.released
 		j.syncer.mu.Unlock()
-		if all || j.stage != nil && j.stage.Large() {
+		if all || j.muchWaits() {
 			return
 		}
 		runtime.Gosched()
@@ -196,24 +224,50 @@ func (j *Journal) tryTake() (segment.Group, error) {
 	return j.mu.writer.TryTake(), nil
 }
 
+// muchWaits reports whether leastAhead bytes or more of what would be staged are not durable. The
+// caller has the syncer's turn.
+func (j *Journal) muchWaits() bool {
+	chain := *j.chain.Load()
+	if j.stage == nil || len(chain) == 0 {
+		return false
+	}
+	seg, from := chain[len(chain)-1], segment.FirstFrame
+	if pos := j.syncer.pos; pos.Ordinal == seg.Ordinal {
+		from = pos.Offset
+	}
+	return int64(seg.End()-from)+j.stage.Staged() >= leastAhead
+}
+
 // syncTurn syncs with the turn that the caller has taken, unless somebody has just done it. A
 // record that is not durable then was dropped.
 func (j *Journal) syncTurn(seq Seq) error {
-	defer j.syncer.leave()
 	switch {
 	case j.Durable() >= seq:
+		j.syncer.leave()
 		return j.failed()
 	case j.released:
+		j.syncer.leave()
 		return ErrClosed
 	}
 	j.gather()
-	if err := j.syncAll(); err != nil {
-		return err
+	err := j.syncAll()
+	if err == nil && j.Durable() < seq {
+		err = notFound(seq)
 	}
-	if j.Durable() < seq {
-		return notFound(seq)
+	if err == nil && j.muchWaits() && j.syncer.goOn() {
+		go j.syncOn()
+	} else {
+		j.syncer.leave()
 	}
-	return nil
+	return err
+}
+
+// syncOn syncs again, with the turn of somebody who has something else to do, as long as there is
+// much to sync: the disk should not wait until one of those who wait runs.
+func (j *Journal) syncOn() {
+	defer j.syncer.leave()
+	for j.syncAll() == nil && j.muchWaits() && j.syncer.goOn() {
+	}
 }
 
 // syncAll publishes what is staged, and makes everything that is published then durable. The caller
@@ -227,6 +281,7 @@ func (j *Journal) syncAll() error {
 	if err != nil {
 		return err
 	}
+	j.syncer.cover()
 	if err := group.Move(); err != nil {
 		return j.fail(err)
 	}
@@ -252,6 +307,7 @@ func (j *Journal) syncAll() error {
 func (j *Journal) target() (
 	pos segment.Position, last Seq, chain []*segment.Segment, group segment.Group, err error,
 ) {
+	j.stage.Wait() // not under the lock: appends go on meanwhile
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.failed(); err != nil || j.mu.writer == nil {

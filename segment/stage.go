@@ -22,9 +22,9 @@ type Stage struct {
 	// Ahead is how many bytes are worth moving while a sync is under way: see Large.
 	Ahead int
 
-	buf   []byte // the frames; the first one without its publication
-	word  uint64 // which is this
-	large atomic.Bool
+	buf    []byte // the frames; the first one without its publication
+	word   uint64 // which is this
+	staged atomic.Int64
 
 	moving sync.Mutex // held from Take until Move is done; guards the following
 	spare  []byte     // takes buf's place at the next Take
@@ -34,8 +34,11 @@ type Stage struct {
 // keptStage is how large a buffer may be and stay, however little of it is used.
 const keptStage = 1 << 20
 
+// Staged returns how many bytes are staged. Anyone may call it.
+func (st *Stage) Staged() int64 { return st.staged.Load() }
+
 // Large reports whether Ahead bytes or more are staged. Anyone may call it.
-func (st *Stage) Large() bool { return st.large.Load() }
+func (st *Stage) Large() bool { return st.Staged() >= int64(st.Ahead) }
 
 // Use makes the writer fill its frames on a stage from now on, after Discard. Without one, or with
 // nil, it fills and publishes them in the mapping.
@@ -53,8 +56,7 @@ func (st *Stage) Discard() {
 	}
 	st.moving.Lock()
 	defer st.moving.Unlock()
-	st.buf = st.buf[:0]
-	st.large.Store(false)
+	st.shorten(0)
 }
 
 // frame returns the memory for the next frame of so many bytes; the header and the padding are
@@ -70,10 +72,14 @@ func (st *Stage) frame(size int) []byte {
 	st.buf = st.buf[:n+size]
 	clear(f[:HeaderSize])
 	clear(f[size-8:])
-	if n < st.Ahead && n+size >= st.Ahead {
-		st.large.Store(true)
-	}
+	st.staged.Store(int64(n + size))
 	return f
+}
+
+// shorten drops what is staged behind the first n bytes.
+func (st *Stage) shorten(n int) {
+	st.buf = st.buf[:n]
+	st.staged.Store(int64(n))
 }
 
 // publish adds a frame's first word. That of the first frame waits: without it none of the frames
@@ -106,6 +112,14 @@ func (w *Writer) Take() Group {
 	return w.take()
 }
 
+// Wait waits until no group is being moved: Take after that does not, as a rule. st may be nil.
+func (st *Stage) Wait() {
+	if st != nil {
+		st.moving.Lock()
+		st.moving.Unlock() //nolint:staticcheck // nothing is to be done in between
+	}
+}
+
 // TryTake is Take, but returns an empty group if another one is being moved.
 func (w *Writer) TryTake() Group {
 	if w.stage == nil || !w.stage.moving.TryLock() {
@@ -118,7 +132,7 @@ func (w *Writer) take() Group {
 	st := w.stage
 	g := Group{w, st.buf, st.word, w.at - Offset(len(st.buf)), w.at, w.next}
 	st.buf, st.spare = st.spare[:0], nil
-	st.large.Store(false)
+	st.staged.Store(0)
 	return g
 }
 

@@ -214,7 +214,7 @@ func (w *Writer) begin(size int64) {
 func (w *Writer) restore() (from, to Offset) {
 	b := &w.before
 	if w.stage != nil {
-		w.stage.buf = w.stage.buf[:b.staged]
+		w.stage.shorten(b.staged)
 	}
 	from, to = b.at, b.end
 	w.at, w.next, w.records, b.end = b.at, b.next, b.records, b.at
