@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -105,21 +104,6 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
-// TestVerify counts sync calls of ours and of the disk limit.
-func TestVerify(t *testing.T) {
-	if exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "true").Run() != nil {
-		t.Skip("strace does not work here")
-	}
-	cfg := smoke()
-	cfg.dir = t.TempDir()
-	for _, impl := range []*Impl{oursImpl, diskLimitImpl} {
-		calls, m, err := strace(&cfg, impl, "durable")
-		if err != nil || calls["fdatasync"] != int(m["ops"]) {
-			t.Errorf("%s: %v for %v appends, %v", impl.Name, calls, m["ops"], err)
-		}
-	}
-}
-
 func TestHistogram(t *testing.T) {
 	h := new(histogram)
 	for v := range uint64(100_000) {
@@ -134,20 +118,6 @@ func TestHistogram(t *testing.T) {
 		if i := bucket(v); lowest(i) > v || lowest(i+1) <= v {
 			t.Errorf("%d is in a bucket from %d to %d", v, lowest(i), lowest(i+1))
 		}
-	}
-}
-
-func TestCountCalls(t *testing.T) {
-	got, err := countCalls(strings.NewReader(`1 fsync(3) = 0
-1 newfstatat(AT_FDCWD, "` + markBegin + `", 0x1, 0) = -1 ENOENT
-2 fdatasync(3 <unfinished ...>
-1 msync(0x1, 4096, MS_SYNC) = 0
-2 <... fdatasync resumed>) = 0
-1 newfstatat(AT_FDCWD, "` + markEnd + `", 0x1, 0) = -1 ENOENT
-1 fdatasync(3) = 0
-`))
-	if err != nil || len(got) != 2 || got["fdatasync"] != 1 || got["msync"] != 1 {
-		t.Errorf("%v, %v", got, err)
 	}
 }
 

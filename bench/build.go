@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// revision says which source the program was made from: as the build says, else, since `go run` does
-// not say it, that of the current directory. "+changes" means that it is not quite that one.
+// revision says which source the program was made from: as the build says, else, since `go run`
+// does not say it, that of the current directory. "+changes" means that it is not quite that one.
 func revision() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if rev := stamped(info); rev != "" {

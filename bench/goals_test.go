@@ -53,8 +53,8 @@ func TestDurableRows(t *testing.T) {
 	}
 }
 
-// TestNotJudged: a goal without a cell of its work is not measured, one that lacks a cell, a peer, or
-// a run that has not failed is not judged, however good the rest is.
+// TestNotJudged: a goal without a cell of its work is not measured. One that lacks a cell, a peer,
+// or a run that has not failed is not judged, however good the rest is.
 func TestNotJudged(t *testing.T) {
 	peer := faster(pebblesOnly, canDurable)
 	g := goal{"g", atLeast(1), times, "durable", []string{"a", "b"}, mainRow, peer}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// headlines are the cells of the table that says most in the least room. row is what is 1 there: for
-// durable appends the journal's steady state.
+// headlines are the cells of the table that says most in the least room. row is what is 1 there:
+// for durable appends the journal's steady state.
 var headlines = []struct {
 	title, work, cell, metric string
 	row                       *Impl

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -90,9 +91,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	defer clean()
 	if f.verify {
-		ok, err := runVerify(&f.cfg, stdout)
-		if err == nil && !ok {
-			err = errors.New("an implementation syncs more or less than its row says")
+		wrong, err := runVerify(&f.cfg, stdout)
+		if err == nil && len(wrong) > 0 {
+			err = errors.New(strings.Join(wrong, "; "))
 		}
 		return err
 	}

@@ -59,9 +59,9 @@ func report(r *runner, where string) string {
 	}
 	fmt.Fprintf(&b, "# Measurements\n\n%s. %s, mode %s, %s, %d MiB segments, %v.\n\n"+
 		"Peers: %s.\n\n"+
-		"Each figure is the median over the rounds (max: of all rounds); × is the median of the ratios within a round "+
-		"to the limit.\n\n", where, time.Now().UTC().Format("2006-01-02"), r.cfg.mode,
-		rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second), peerVersions())
+		"Each figure is the median over the rounds (max: of all rounds); × is the median of the "+
+		"ratios within a round to the limit.\n\n", where, time.Now().UTC().Format("2006-01-02"),
+		r.cfg.mode, rounds, r.cfg.segment/mib, time.Since(r.begun).Round(time.Second), peerVersions())
 	b.WriteString(goalTable(r.results))
 	b.WriteString(failureList(r.results))
 	b.WriteString(headlineTable(r.results))

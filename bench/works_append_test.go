@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// TestNobodyRolls: within what an unsynced run may append no implementation begins another file, and
-// the smallest records fill none.
+// TestNobodyRolls: within what an unsynced run may append no implementation begins another file.
 func TestNobodyRolls(t *testing.T) {
 	for _, impl := range withCaps(canAppend) {
 		for _, size := range []int{16, 128, 16384} {

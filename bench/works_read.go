@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,12 +53,13 @@ func (cfg *config) records(size int) uint64 {
 // sequentialCells read everything, in order.
 func sequentialCells(cfg *config) []*cell {
 	return readCells(cfg, "sequential", canScan, func(f *filled) (uint64, error) {
-		n := uint64(0)
+		n, sum := uint64(0), uint64(0)
 		err := f.log.Scan(func(_ uint64, p []byte) error {
 			n++
-			touched += touch(p)
+			sum += touch(p)
 			return nil
 		})
+		touched.Store(sum)
 		if err == nil && n != f.n {
 			err = fmt.Errorf("%d records instead of %d", n, f.n)
 		}
@@ -75,7 +77,7 @@ func touch(p []byte) (sum uint64) {
 }
 
 // touched keeps what touch returns from being optimised away.
-var touched uint64
+var touched atomic.Uint64
 
 // randomCells read records by their seq.
 func randomCells(cfg *config) []*cell {

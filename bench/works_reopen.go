@@ -30,8 +30,8 @@ func reopenCells(cfg *config) (cells []*cell) {
 }
 
 // reopen returns a contender: ns is with what an Open reads in the page cache, cold without, and
-// first is the one after the kill, in the first round. The page cache does not hold the files of all
-// contenders at once, so each round brings them in anew.
+// first is the one after the kill, in the first round. The page cache does not hold the files of
+// all contenders at once, so each round brings them in anew.
 func reopen(cfg *config, impl *Impl, size int64) contender {
 	base := task{
 		Impl: impl.Name, Size: reopenRecord,
