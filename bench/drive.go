@@ -53,10 +53,12 @@ func drive(l Log, w load) (m metrics, err error) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	cpu := processorTime()
 	begun = time.Now()
 	close(start)
 	wg.Wait()
 	took := time.Since(begun)
+	cpu = processorTime() - cpu
 	runtime.ReadMemStats(&after)
 	if p := failed.Load(); p != nil {
 		return nil, *p
@@ -64,6 +66,7 @@ func drive(l Log, w load) (m metrics, err error) {
 	n := float64(done.Load())
 	return metrics{
 		"ns":     float64(took) / n,
+		"cpu":    float64(cpu) / n,
 		"allocs": float64(after.Mallocs-before.Mallocs) / n,
 		"ops":    n,
 	}, nil

@@ -26,6 +26,8 @@ var tables = []struct {
 		formatPercent, ""},
 	{"durable", "ns", "Durable append: time per append, by record size × goroutines",
 		formatNS, "disk limit"},
+	{"durable", "cpu", "Durable append: processor time per append, the kernel's for this process too",
+		formatNS, ""},
 	{"durable", "allocs", "Durable append: allocations per append", formatCount, ""},
 	{"durable", "ios", "Durable append: I/Os of the device per append (writes; a flush is one)",
 		formatCount, ""},
