@@ -25,10 +25,14 @@ const (
 
 var blankPages [mostBlank]byte
 
-// Recycle makes the file at from, in dir, the segment of an identity: it is identified, and durable
-// under its new name when Recycle returns; then it maps it. The name from is gone then, and after
-// an error so is the file. The file must not be a segment of the journal any more, whatever a power
-// cut does.
+// Recycle makes the file at from, in dir, the segment of an identity: really reserved, identified,
+// and durable under its new name when Recycle returns; then it maps it. The name from is gone then,
+// and after an error so is the file. The file must not be a segment of the journal any more,
+// whatever a power cut does.
+//
+// The file may have holes, or share blocks with another one, if it was restored by a copy: hence
+// the reservation. Where the file system cannot reserve, the error matches errors.ErrUnsupported:
+// only a new file that is written full of zeros has its space then.
 //
 // ErrInUse: somebody has the file open or mapped, or it has a second name, or the wrong size.
 func Recycle(fsys FS, dir, from string, id Identity) (*Segment, error) {
@@ -65,6 +69,9 @@ func writeIdentityOver(fsys FS, path string, id *Identity) error {
 	size, err := f.Size()
 	if err == nil && (size != id.Size || !f.Sole()) {
 		err = ErrInUse
+	}
+	if err == nil {
+		err = f.Allocate(id.Size)
 	}
 	if err == nil {
 		_, err = f.WriteAt(append(id.Encode(), blankPages[:pageSize]...), 0)

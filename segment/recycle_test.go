@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 )
 
@@ -187,5 +188,44 @@ func TestRecycledTail(t *testing.T) {
 				t.Errorf("ends at %d, %d bytes behind, want %d", sc.End, sc.Tail.Bytes, c.want)
 			}
 		})
+	}
+}
+
+// noAllocate is a file system whose files cannot reserve space, for a reason.
+type noAllocate struct {
+	FS
+	err error
+}
+
+type noAllocateFile struct {
+	File
+	err error
+}
+
+func (n noAllocate) Open(path string, mode OpenMode) (File, error) {
+	f, err := n.FS.Open(path, mode)
+	return noAllocateFile{f, n.err}, err
+}
+
+func (f noAllocateFile) Allocate(int64) error { return f.err }
+func (f noAllocateFile) Sole() bool           { return true }
+
+// TestRecycleWithoutSpace: where no space can be reserved, whatever the reason, no file becomes a
+// segment, and none is left.
+func TestRecycleWithoutSpace(t *testing.T) {
+	for _, want := range []error{syscall.ENOSPC, errors.ErrUnsupported} {
+		dir := t.TempDir()
+		s := usedFile(t, dir)
+		mustDrop(t, s)
+		from := s.Path() + TempSuffix
+		if err := os.Rename(s.Path(), from); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Recycle(noAllocate{OS, want}, dir, from, testIdentity(2)); !errors.Is(err, want) {
+			t.Errorf("%v, error %v, want %v", s, err, want)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
 	}
 }
