@@ -206,6 +206,7 @@ func open(
 		fsys: fsys, dir: dir, opts: o, log: o.Logger.With(zap.String("journal", dir)),
 		factory: newFactory(fsys, dir, o.SegmentSize, folio, background),
 	}
+	j.factory.log = j.log
 	j.names = names{fsys: fsys, dir: dir}
 	if o.Durability == Synced && coherent {
 		j.stage = &segment.Stage{Least: leastWrite, Ahead: leastAhead}
@@ -484,7 +485,7 @@ func (j *Journal) release() error {
 			err = errors.Join(err, j.names.discard(seg.Ordinal))
 		}
 		for _, path := range spares {
-			err = errors.Join(err, j.fsys.Remove(path))
+			err = errors.Join(err, recovery.Remove(j.fsys, j.dir, filepath.Base(path)))
 		}
 	}
 	if chain := j.chain.Load(); chain != nil {
