@@ -105,8 +105,8 @@ type Journal struct {
 // dropped. Damage to data that had been acknowledged as durable is a *CorruptError, and Open
 // changes nothing then.
 //
-// Errors: ErrLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with MustExist),
-// ErrOptions, ErrNoSpace, and those of the file system.
+// Errors: ErrLocked, ErrFileLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with
+// MustExist), ErrOptions, ErrNoSpace, and those of the file system.
 func Open(dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()
 	if err != nil {

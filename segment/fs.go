@@ -12,7 +12,8 @@ type FS interface {
 	// ReadDir lists the directory, sorted by name.
 	ReadDir(dir string) ([]fs.DirEntry, error)
 	// Open opens a file. With [Create] the file must not exist yet. A segment's file that
-	// somebody has to himself (see [File.Sole]) does not exist.
+	// somebody has to himself (see [File.Sole]) gives ErrFileLocked, or, if it has lost that name
+	// meanwhile, does not exist.
 	Open(path string, mode OpenMode) (File, error)
 	// Rename atomically gives a file a new name, replacing what has it. Durable after SyncDir.
 	Rename(oldPath, newPath string) error

@@ -130,7 +130,8 @@ func TestSole(t *testing.T) {
 	if !f.Sole() {
 		t.Error("somebody else uses it")
 	}
-	if _, err := OS.Open(path, ReadOnly); !errors.Is(err, fs.ErrNotExist) {
+	_, err = OS.Open(path, ReadOnly)
+	if !errors.Is(err, ErrFileLocked) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a second open: %v", err)
 	}
 	if err := f.Close(); err != nil {
