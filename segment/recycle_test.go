@@ -1,11 +1,14 @@
 package segment
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -227,6 +230,90 @@ func TestRecycleWithoutSpace(t *testing.T) {
 		}
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			t.Errorf("left: %v, %v", left, err)
+		}
+	}
+}
+
+// watchedFile is a file that tells of each write, and knows what was written by no store.
+type watchedFile struct {
+	heapFile
+	written []byte
+	wrote   func()
+}
+
+func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
+	copy(f.written[off:], p)
+	n, err := f.heapFile.WriteAt(p, off)
+	f.wrote()
+	return n, err
+}
+
+// watchedRecycled returns a recycled segment over bytes of an earlier use.
+func watchedRecycled(t *testing.T, r *rand.Rand) (*Segment, *watchedFile) {
+	t.Helper()
+	id := testIdentity(2)
+	id.Recycled, id.Size = true, 16*pageSize
+	f := &watchedFile{heapFile: heapFile{b: heapBytes(id.Size)}}
+	for i := range f.b {
+		f.b[i] = byte(r.Uint32()) | 1
+	}
+	copy(f.b, append(id.Encode(), blankPages[:pageSize]...))
+	f.written = slices.Clone(f.b)
+	s, err := newSegment(f, FileName(id.Ordinal), id, ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, f
+}
+
+// TestRecycledWrites: link, groups and seal of a recycled segment are written, never stored; before
+// the last write of each nothing of it is there; and behind it, the index included, the page is
+// zero.
+func TestRecycledWrites(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		s, f := watchedRecycled(t, r)
+		writes, end := 0, FirstFrame // where the frames ended before
+		f.wrote = func() {
+			writes++
+			if sc := scanBytes(f.b, &s.Identity, 0, allOf(f.b)); writes == 1 && sc.End != end {
+				t.Fatalf("seed %d: frames behind %d are there up to %d too early", seed, end, sc.End)
+			}
+		}
+		step := func(what string, behind Offset, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sc := scan(t, s, 0); sc.End != s.End() || writes != 2 {
+				t.Fatalf("seed %d: %s: frames end at %d, not %d, after %d writes",
+					seed, what, sc.End, s.End(), writes)
+			}
+			writes, end = 0, s.End()
+			behind += end
+			if to := min(pageEnd(behind+8), Offset(s.Size)); !zero(f.b[behind:to]) {
+				t.Fatalf("seed %d: %s: from %d to %d it is not zero", seed, what, behind, to)
+			}
+		}
+		w, err := NewWriter(s, startLink())
+		step("link", 0, err)
+		w.Use(&Stage{})
+		for range r.IntN(30) {
+			size := r.IntN(3000)
+			if !w.Fits(FrameSize(int64(size)), false) {
+				break
+			}
+			mustAppend(t, w, string(make([]byte, size)))
+			step("group", 0, w.Take().Move())
+		}
+		succ := testIdentity(3)
+		err = w.Seal(&succ)
+		step("seal", Offset(len(s.index.all())*indexEntry), err)
+		if err := s.CheckIndex(scan(t, s, 0)); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		if !bytes.Equal(f.b, f.written) {
+			t.Errorf("seed %d: something was stored through the mapping", seed)
 		}
 	}
 }
