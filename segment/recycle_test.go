@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -117,35 +118,61 @@ func mustDrop(t *testing.T, s *Segment) {
 	}
 }
 
-// TestSole: who has a file to himself keeps others out, until he closes it.
+// TestSole: who has a file to himself keeps others out, until he closes it; a mapping counts as
+// long as it is there.
 func TestSole(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("only on Linux is it known who uses a file")
+	for _, c := range []struct {
+		name string
+		fsys FS
+	}{{"os", OS}, {"heap", NewHeapFS()}} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.fsys == OS && runtime.GOOS != "linux" {
+				t.Skip("only on Linux is it known who uses a file")
+			}
+			testSole(t, c.fsys)
+		})
 	}
+}
+
+func testSole(t *testing.T, fsys FS) {
 	path := filepath.Join(t.TempDir(), FileName(1))
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
+	writeFile(t, fsys, path, make([]byte, pageSize))
+	open := func() File {
+		f, err := fsys.Open(path, ReadWrite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
 	}
-	f, err := OS.Open(path, ReadWrite)
+	closing := func(c io.Closer) {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := open()
+	m, err := other.Map(pageSize, ReadOnly)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !f.Sole() {
-		t.Error("somebody else uses it")
+	alone := func(want bool, who string) File {
+		t.Helper()
+		f := open()
+		if f.Sole() != want {
+			t.Errorf("%s: sole is %v", who, !want)
+		}
+		return f
 	}
-	_, err = OS.Open(path, ReadOnly)
+	closing(alone(false, "open and mapped elsewhere"))
+	closing(other)
+	closing(alone(false, "mapped elsewhere"))
+	closing(m)
+	f := alone(true, "nobody else")
+	_, err = fsys.Open(path, ReadOnly)
 	if !errors.Is(err, ErrFileLocked) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a second open: %v", err)
 	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if f, err = OS.Open(path, ReadOnly); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closing(f)
+	closing(open())
 }
 
 // TestRecycledTail: what counts behind the end of a recycled segment, and what does not.
