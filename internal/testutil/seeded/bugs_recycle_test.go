@@ -1,0 +1,78 @@
+package seeded_test
+
+// recycleBugs are the traps of segments that are written over others.
+var recycleBugs = []bug{
+	{
+		name: "no zeros follow a group in a recycled segment",
+		file: "segment/recycle.go",
+		old:  "	if blank > s.blank {\n",
+		new:  "	if blank < s.blank {\n",
+		pkg:  "./segment", run: "^TestRecycledWrites$",
+		cost: "an undamaged journal seems to end in a torn tail",
+	},
+	{
+		name: "no zeros follow the index of a recycled segment",
+		file: "segment/recycle.go",
+		old:  "from: w.at, end: w.at + Offset(size+len(index)),\n",
+		new:  "from: w.at, end: w.at,\n",
+		pkg:  "./segment", run: "^TestRecycledWrites$",
+		cost: "the file is not what its format says",
+	},
+	{
+		name: "the first word of a group is written with the rest",
+		file: "segment/recycle.go",
+		old:  "	p := g.buf\n",
+		new:  "	p := g.buf\n	le.PutUint64(p, g.word)\n",
+		pkg:  "./segment", run: "^TestRecycledWrites$",
+		cost: "another process sees a group, or a batch of it, in parts",
+	},
+	{
+		name: "a file that somebody reads is written over",
+		file: "segment/recycle.go",
+		old:  "(size != id.Size || !f.Sole())",
+		new:  "(size != id.Size || !f.Sole() && f.Sole())",
+		pkg:  "./segment", run: "^TestRecycle$",
+		also: []tests{{"./journal", "^TestRecycled$"}},
+		cost: "a reader is shown other records than those it had opened",
+	},
+	{
+		name: "a recycled segment has no blocks of its own",
+		file: "segment/recycle.go",
+		old:  "		err = f.Allocate(id.Size)\n",
+		new:  "		_ = f.Allocate(id.Size)\n",
+		pkg:  "./segment", run: "^TestRecycleWithoutSpace$",
+		cost: "a full disk makes the journal fail, where it should have said so before",
+	},
+	{
+		name: "a recycled segment is named before its identity is durable",
+		file: "segment/recycle.go",
+		old:  "		err = f.Sync()\n",
+		new:  "		_ = f.Sync\n",
+		pkg:  "./journal", run: crashes,
+		cost: "after a power cut Open refuses, or takes dropped records for live ones",
+	},
+	{
+		name: "the name of a recycled segment is not durable",
+		file: "segment/recycle.go",
+		old:  "fsys.SyncDir(dir); err != nil {",
+		new:  "error(nil); err != nil {",
+		pkg:  "./journal", run: crashes,
+		cost: "acknowledged records are in a file that has lost its name",
+	},
+	{
+		name: "a file is written over whose old name is still durable",
+		file: "journal/names.go",
+		old:  "n.fsys.SyncDir(n.dir); syncErr != nil {",
+		new:  "error(nil); syncErr != nil {",
+		pkg:  "./journal", run: crashes,
+		cost: "after a power cut the old name leads to a foreign identity, and Open refuses",
+	},
+	{
+		name: "kept files are not counted while one is written over",
+		file: "journal/factory.go",
+		old:  "	f.mu.spares = f.mu.spares[1:]\n",
+		new:  "	f.mu.spares = nil\n",
+		pkg:  "./journal", run: "^TestUnusableSpare$",
+		cost: "files are kept that nobody counts or removes",
+	},
+}
