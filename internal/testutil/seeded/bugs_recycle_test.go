@@ -8,6 +8,7 @@ var recycleBugs = []bug{
 		old:  "	if blank > s.blank {\n",
 		new:  "	if blank < s.blank {\n",
 		pkg:  "./segment", run: "^TestRecycledWrites$",
+		also: []tests{{"./journal", "^TestModelClose$"}},
 		cost: "an undamaged journal seems to end in a torn tail",
 	},
 	{
