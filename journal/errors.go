@@ -16,6 +16,9 @@ var (
 	// ErrLocked: another process, or another Open in this one, has the journal open for writing.
 	// The error's text names its pid.
 	ErrLocked = errors.New("journal is in use")
+	// ErrFileLocked: somebody who is no part of this project has an exclusive lock, flock(2), on a
+	// segment's file, on Linux. Nothing is wrong with it; open the journal when they are done.
+	ErrFileLocked = segment.ErrFileLocked
 	// ErrNotFound: there is no record with that seq (any more, or yet).
 	ErrNotFound = errors.New("no such record")
 	// ErrTooLarge: the record or batch does not fit in one segment: use larger segments, or split it.

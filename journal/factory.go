@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"mmjournal/segment"
 )
 
@@ -18,6 +20,7 @@ type factory struct {
 	folio      folio
 	background bool // false: only take prepares, in the caller's goroutine
 	spares     int  // how many files are kept to be written over
+	log        *zap.Logger
 
 	mu struct {
 		sync.Mutex
@@ -47,7 +50,9 @@ type factoryStats struct {
 func newFactory(
 	fsys segment.FS, dir string, size int64, folio folio, background bool,
 ) *factory {
-	f := &factory{fsys: fsys, dir: dir, size: size, folio: folio, background: background}
+	f := &factory{
+		fsys: fsys, dir: dir, size: size, folio: folio, background: background, log: zap.NewNop(),
+	}
 	f.idle.L = &f.mu
 	return f
 }
@@ -133,15 +138,12 @@ func (f *factory) prepareLocked() error {
 	if f.background && !f.mu.pace.inTime {
 		zeroChunk = 0
 	}
-	spares := f.mu.spares
-	f.mu.spares = nil
 	f.mu.Unlock()
-	seg, spares, err := f.recycle(id, spares)
+	seg, err := f.recycle(id)
 	if seg == nil && err == nil {
 		seg, err = segment.Prepare(f.fsys, f.dir, id, zeroChunk)
 	}
 	f.mu.Lock()
-	f.mu.spares = append(f.mu.spares, spares...)
 	f.mu.busy = false
 	f.idle.Broadcast()
 	if errors.Is(err, segment.ErrUnnamed) {
@@ -166,21 +168,38 @@ func (f *factory) prepareLocked() error {
 	return nil
 }
 
-// recycle makes a segment of the first spare that can be one, and returns those behind it. Without
-// one it returns nil. The only error is that of a failed sync of the directory.
-func (f *factory) recycle(id segment.Identity, spares []string) (
-	*segment.Segment, []string, error,
-) {
-	for i, path := range spares {
+// recycle makes a segment of the first spare that can be one; without one it returns nil. The only
+// error is that of a failed sync of the directory. Others cost a file that nobody needs, and a new
+// one takes its place: they are logged.
+func (f *factory) recycle(id segment.Identity) (*segment.Segment, error) {
+	for path := f.spare(); path != ""; path = f.spare() {
 		seg, err := segment.Recycle(f.fsys, f.dir, path, id)
-		if err == nil || errors.Is(err, segment.ErrUnnamed) {
-			return seg, spares[i+1:], err
+		switch {
+		case err == nil, errors.Is(err, segment.ErrUnnamed):
+			return seg, err
+		case errors.Is(err, segment.ErrInUse): // as it is meant to be
+			f.log.Debug("a spare file is not written over", zap.Error(err))
+		default:
+			f.log.Warn("a spare file cannot be written over", zap.Error(err))
 		}
 	}
-	return nil, nil, nil
+	return nil, nil
 }
 
-// room returns how many files the factory would keep, to write over them.
+// spare returns a file to write over, which is the caller's from then on; "" if there is none.
+func (f *factory) spare() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.mu.spares) == 0 {
+		return ""
+	}
+	path := f.mu.spares[0]
+	f.mu.spares = f.mu.spares[1:]
+	return path
+}
+
+// room returns how many files the factory would keep, to write over them, beside the one that it is
+// writing over.
 func (f *factory) room() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

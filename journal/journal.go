@@ -106,8 +106,8 @@ type Journal struct {
 // dropped. Damage to data that had been acknowledged as durable is a *CorruptError, and Open
 // changes nothing then.
 //
-// Errors: ErrLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with MustExist),
-// ErrOptions, ErrNoSpace, and those of the file system.
+// Errors: ErrLocked, ErrFileLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with
+// MustExist), ErrOptions, ErrNoSpace, and those of the file system.
 func Open(dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()
 	if err != nil {
@@ -207,6 +207,7 @@ func open(
 		fsys: fsys, dir: dir, opts: o, log: o.Logger.With(zap.String("journal", dir)),
 		factory: newFactory(fsys, dir, o.SegmentSize, folio, background),
 	}
+	j.factory.log = j.log
 	j.names = names{fsys: fsys, dir: dir}
 	if o.Durability == Synced && coherent {
 		j.stage = &segment.Stage{Least: leastWrite, Ahead: leastAhead}
@@ -485,7 +486,7 @@ func (j *Journal) release() error {
 			err = errors.Join(err, j.names.discard(seg.Ordinal))
 		}
 		for _, path := range spares {
-			err = errors.Join(err, j.fsys.Remove(path))
+			err = errors.Join(err, recovery.Remove(j.fsys, j.dir, filepath.Base(path)))
 		}
 	}
 	if chain := j.chain.Load(); chain != nil {

@@ -16,14 +16,19 @@ import (
 // an end that Open knows for a clean one. That is so whatever Append promises.
 func TestModelClose(t *testing.T) {
 	modelSetup(t)
-	all := slices.Concat([]string{"s: ", "s: tb0", "p: a0", "p: a9 k"}, scripts, errorScripts)
+	all := slices.Concat([]string{"s: ", "s: tb0", "p: a0", "p: a9 k"}, scripts, errorScripts,
+		largeScripts)
 	for seed := range uint64(200) {
 		all = append(all, "s: "+randomScript(newRand(seed), 3+int(seed%10)))
 	}
 	states, clean := 0, 0
 	for i, text := range all {
 		for _, d := range []journal.Durability{journal.Synced, journal.Published, journal.Interval} {
-			w := newWalk(text, uint64(i), 0, simdisk.Options{Torn: i%2 == 0})
+			seed := uint64(i)
+			if slices.Contains(largeScripts, text) {
+				seed |= seedLarge
+			}
+			w := newWalk(text, seed, 0, simdisk.Options{Torn: i%2 == 0})
 			w.durability = d
 			if slices.Contains(errorScripts, text) {
 				w.segment = 12 << 10

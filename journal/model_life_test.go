@@ -278,8 +278,8 @@ func diffFiles(a, b map[string][]byte) string {
 	return strings.Join(names, ", ")
 }
 
-// checkTail holds a report against the bytes: whatever is written behind the end is a torn tail,
-// and nothing else is.
+// checkTail holds a report against the bytes: whatever follows the end is a torn tail, and nothing
+// else is.
 func checkTail(files map[string][]byte, r *recovery.Report) error {
 	end, at := uint64(0), int64(0)
 	for _, s := range r.Segments {
@@ -287,19 +287,23 @@ func checkTail(files map[string][]byte, r *recovery.Report) error {
 			end, at = s.Ordinal, s.Used
 		}
 	}
-	torn := ""
+	torn, doubt := "", false
 	for _, s := range parseSegments(files) {
+		from := int64(4096)
 		switch {
-		case s.ordinal == end && len(bytes.TrimRight(s.bytes[at:], "\x00")) > 0:
-			if !s.sealed(at) {
-				torn = fmt.Sprintf("segment %d behind %d", s.ordinal, at)
-			}
-		case s.ordinal > end && len(bytes.TrimRight(s.bytes[4096:], "\x00")) > 0:
-			torn = fmt.Sprintf("segment %d", s.ordinal)
+		case s.ordinal < end || s.ordinal == end && s.sealed(at):
+			continue
+		case s.ordinal == end:
+			from = at
+		}
+		yes, maybe := s.follows(from)
+		doubt = doubt || maybe
+		if yes {
+			torn = fmt.Sprintf("segment %d behind %d", s.ordinal, from)
 		}
 	}
 	isTorn := r.End == recovery.EndTorn
-	if isTorn != (torn != "") || isTorn != (r.Tail != nil) {
+	if isTorn != (torn != "") && !(isTorn && doubt) || isTorn != (r.Tail != nil) {
 		return fmt.Errorf("I8: the end is %q, the tail %+v; bytes behind the end: %q\n%v",
 			r.End, r.Tail, torn, r)
 	}
@@ -338,9 +342,10 @@ func (l *life) recoverOnce(d *simdisk.Disk) (*simdisk.Disk, error) {
 // again.
 func written(d *simdisk.Disk) map[string][]byte {
 	files := d.Files()
-	maps.DeleteFunc(files, func(name string, b []byte) bool {
-		return strings.HasSuffix(name, ".seg") && len(b) > 4096 &&
-			len(bytes.TrimRight(b[4096:], "\x00")) == 0
-	})
+	for _, s := range parseSegments(files) {
+		if yes, _ := s.follows(4096); !yes {
+			delete(files, s.path)
+		}
+	}
 	return files
 }

@@ -76,6 +76,17 @@ var scripts = []string{
 	"p: a300*3 m300 tf1 a300 m300 tb2 a300 m300 rs2 m9 tf0 a10",
 	"p: a1000*3 m1000 s a900 m2500 s m2500 tf3 a9 s",
 	"p: a10 e424 s a500 s a10", // seal and index in different sectors
+	"s: a500*8 tf7 a500*8 tf7 a500*8 tf7 a500*8",
+	"s: a600*14 tf13 a600*14 tf12 b3x600 a600*12",
+	"s: a500*14 tf13 a500*14 k a500*14 tf30 a500*14 c a500*14 tf20 tb3 a500*15",
+}
+
+// largeScripts are for segments of largerSegment bytes, which are written over others.
+var largeScripts = []string{
+	"s: a3000*8 tf7 a900*12 a3000 tf11 a50 a3000*3 a100",
+	"s: a900*30 tf29 b3x900 a900*11 a3990 tf14 a900*9 a10",
+	"s: a3000*8 tf7 a1000*12 k a3000*8 tf10 a400 c a3000*6 tf5 tb1 a3000*4",
+	"s: a3000*7 e8 tf7 a3000*2 e0 a3000*3 tf5 e0 a10 e0 a3000*2 e56 a9",
 }
 
 // modelStates returns how many states to walk where usual is usual.
@@ -104,7 +115,7 @@ func newWalk(text string, seed uint64, budget int, o simdisk.Options) *walk {
 		d = journal.Published
 	}
 	return &walk{
-		text: text, durability: d, segment: modelSegment, opts: o, seed: seed, budget: budget,
+		text: text, durability: d, segment: segmentFor(seed), opts: o, seed: seed, budget: budget,
 		writes: seed&seedWrites != 0,
 	}
 }
@@ -149,10 +160,19 @@ func allWalks(states int) iter.Seq[*walk] {
 				}
 			}
 		}
-		for seed := uint64(0); ; seed++ {
-			r := newRand(seed)
-			text := "sp"[seed%2:seed%2+1] + ": " + randomScript(r, 3+r.IntN(10))
-			if !yield(newWalk(text, seed, 500, simdisk.Options{Torn: seed%4 < 2})) {
+		for i, text := range largeScripts {
+			o := simdisk.Options{Torn: i%2 == 1}
+			if !yield(newWalk(text, 1|seedLarge, states/(2*len(scripts)), o)) {
+				return
+			}
+		}
+		for n := uint64(0); ; n++ {
+			r, seed := newRand(n), n
+			if n%8 == 2 || n%8 == 4 { // Synced, torn or not
+				seed |= seedLarge
+			}
+			text := "sp"[n%2:n%2+1] + ": " + randomScript(r, 3+r.IntN(10))
+			if !yield(newWalk(text, seed, 500, simdisk.Options{Torn: n%4 < 2})) {
 				return
 			}
 		}

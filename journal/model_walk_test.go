@@ -35,6 +35,21 @@ type walk struct {
 // groups of these journals are so small that all would be stored through the mapping.
 const seedWrites = 4
 
+// seedLarge is set in the seeds of walks whose segments are so large that bytes of a file's earlier
+// use are left in a recycled one.
+const (
+	seedLarge     = 1 << 32
+	largerSegment = 2 * modelSegment
+)
+
+// segmentFor returns the size of segments in walks with that seed.
+func segmentFor(seed uint64) int64 {
+	if seed&seedLarge != 0 {
+		return largerSegment
+	}
+	return modelSegment
+}
+
 // tooMany violations end a walk.
 const tooMany = 5
 
@@ -191,8 +206,8 @@ func parseReplay(text string) (*walk, error) {
 	d, err := strconv.Atoi(f[0])
 	seed, err2 := strconv.ParseUint(f[2], 10, 64)
 	return &walk{
-		text: f[3], durability: journal.Durability(d), segment: modelSegment, seed: seed, replay: f[4:],
-		opts: simdisk.Options{Torn: f[1] == "true"}, writes: seed&seedWrites != 0,
+		text: f[3], durability: journal.Durability(d), segment: segmentFor(seed), seed: seed,
+		opts: simdisk.Options{Torn: f[1] == "true"}, writes: seed&seedWrites != 0, replay: f[4:],
 	}, errors.Join(err, err2)
 }
 

@@ -117,7 +117,8 @@ func (n *names) discard(ordinal uint64) error {
 }
 
 // remove removes segments, but for so many whose files are kept, under names that the next Open
-// removes: these it returns. If it fails it keeps none.
+// removes: these it returns. They have those names durably: if the directory cannot be synced it
+// keeps none. A file that cannot be removed does not touch the others.
 func (n *names) remove(keep int, ordinals ...uint64) (kept []string, err error) {
 	for _, o := range ordinals {
 		path := filepath.Join(n.dir, segment.FileName(o))
@@ -128,7 +129,11 @@ func (n *names) remove(keep int, ordinals ...uint64) (kept []string, err error) 
 		err = errors.Join(err, recovery.Remove(n.fsys, n.dir, segment.FileName(o)))
 	}
 	if syncErr := n.fsys.SyncDir(n.dir); syncErr != nil {
-		kept, err = nil, errors.Join(err, segment.Unnamed(syncErr))
+		err = errors.Join(err, segment.Unnamed(syncErr))
+		for _, path := range kept {
+			err = errors.Join(err, recovery.Remove(n.fsys, n.dir, filepath.Base(path)))
+		}
+		kept = nil
 	}
 	if err != nil {
 		err = fmt.Errorf("remove segments that are not needed: %w", err)

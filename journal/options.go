@@ -64,7 +64,12 @@ type Options struct {
 	// wait for a sync are faster then, and the disk writes half as much: a new segment is written
 	// full of zeros first, or each sync writes the file system's log, too. Only with Durability
 	// Synced, on Linux. A file that somebody still reads, or that has a second name, is not
-	// written over. 0 to 1000; 2 do where segments are dropped one by one. The default is 0: none.
+	// written over, and none is where the file system cannot reserve space. 0 to 1000; 2 do where
+	// segments are dropped one by one. The default is 0: none.
+	//
+	// On a copy-on-write file system (btrfs, ZFS, XFS with reflinks of the file), each write over
+	// what was written before takes new space: a full disk makes the journal fail then (ErrFailed),
+	// where a segment that is written for the first time has its space.
 	Spares int
 
 	// VerifyOnOpen reads and checks every byte of the journal when it is opened. Otherwise Open

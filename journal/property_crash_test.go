@@ -48,6 +48,7 @@ func (m *machine) closeReader(t *rapid.T) {
 func (m *machine) end() error {
 	quiet := journal.Quiet(m.j)
 	err := m.j.Close()
+	m.sum.recycled += m.j.Stats().Recycled
 	switch {
 	case err == nil && m.failed != nil:
 		return fmt.Errorf("I9: failed with %w, and Close returns nil", m.failed)

@@ -42,12 +42,14 @@ func TestRandomHistories(t *testing.T) {
 // historyTally counts what histories were made of: shrinking counts, too.
 type historyTally struct {
 	steps, lives, cuts, kills, failures, retries, readers int
+
+	recycled uint64 // segments, in lives that were closed
 }
 
 func (s *historyTally) String() string {
 	return fmt.Sprintf("%d steps, %d opens, %d power cuts, %d kills; operations failed %d times, "+
-		"after which %d journals had failed; %d readers beside",
-		s.steps, s.lives, s.cuts, s.kills, s.retries+s.failures, s.failures, s.readers)
+		"after which %d journals had failed; %d readers beside; %d segments recycled at least",
+		s.steps, s.lives, s.cuts, s.kills, s.retries+s.failures, s.failures, s.readers, s.recycled)
 }
 
 // historySteps is how many steps a history has on average.
@@ -128,6 +130,7 @@ func history(t *rapid.T, sum *historyTally) {
 		"TruncateFront": func(t *rapid.T) {
 			m.step(t, step{op: "tf", n: few.Draw(t, "drop")})
 		},
+		"Retention":    m.retention,
 		"Reset":        func(t *rapid.T) { m.step(t, step{op: "rs", n: few.Draw(t, "next")}) },
 		"OutOfRange":   m.outOfRange,
 		"OpenReadOnly": m.openReader,

@@ -235,6 +235,16 @@ func (m *machine) panics(n int) (err error) {
 	return fmt.Errorf("a panicking AppendFunc returned %w", err)
 }
 
+// retention drops all but a few records, and fills some segments: their files are those of segments
+// that were dropped, if appends wait for a sync.
+func (m *machine) retention(t *rapid.T) {
+	keep := few.Draw(t, "keep")
+	m.step(t, step{op: "tf", n: max(len(m.or.now().recs)-keep, 0)})
+	for range few.Draw(t, "records") {
+		m.step(t, step{op: "a", n: 2000 + sizes.Draw(t, "size")/4})
+	}
+}
+
 func (m *machine) tooLarge(t *rapid.T) {
 	n := int(journal.MaxRecord(modelSegment)) + 1 + few.Draw(t, "more")
 	_, err := m.j.Append(make([]byte, n))

@@ -26,6 +26,10 @@ var (
 	// ErrNoSpace: a segment could not be prepared for lack of disk space. Nothing is lost; the
 	// operation can be repeated when there is space.
 	ErrNoSpace = errors.New("no space for a new segment")
+	// ErrFileLocked: somebody who is no part of this project has an exclusive lock, flock(2), on a
+	// segment's file. Nothing is wrong with it.
+	ErrFileLocked = errors.New("somebody else has locked the file with flock(2), such as a backup: " +
+		"try again when they have unlocked it")
 	// ErrFault: access to mapped memory failed: the file was cut short underneath, the disk could
 	// not be read, or there was no space for a page.
 	ErrFault = errors.New("fault in mapped memory")

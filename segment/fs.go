@@ -12,7 +12,8 @@ type FS interface {
 	// ReadDir lists the directory, sorted by name.
 	ReadDir(dir string) ([]fs.DirEntry, error)
 	// Open opens a file. With [Create] the file must not exist yet. A segment's file that
-	// somebody has to himself (see [File.Sole]) does not exist.
+	// somebody has to himself (see [File.Sole]) gives ErrFileLocked, or, if it has lost that name
+	// meanwhile, does not exist.
 	Open(path string, mode OpenMode) (File, error)
 	// Rename atomically gives a file a new name, replacing what has it. Durable after SyncDir.
 	Rename(oldPath, newPath string) error
@@ -56,6 +57,9 @@ type File interface {
 	// Sole reports whether nobody else has the file open or mapped, in any process, and it has one
 	// name. Then nobody can open it as long as this File is open. It may say no though it is so.
 	Sole() bool
+	// Uncache drops the file's pages from the page cache, where the system can do that: the next
+	// writes bring in new ones, in folios of their own size. Only pages that are on the disk.
+	Uncache()
 	// Map maps the first size bytes, shared with the file. It outlives Close.
 	Map(size int64, mode OpenMode) (*Mapping, error)
 	// Close releases the descriptor; it makes nothing durable.

@@ -50,6 +50,7 @@ type heapFile struct {
 func (f *heapFile) Size() (int64, error)                { return int64(len(f.b)), nil }
 func (f *heapFile) Datasync() error                     { return nil }
 func (f *heapFile) Close() error                        { return nil }
+func (f *heapFile) Uncache()                            {}
 func (f *heapFile) NextData(off int64) (from, to int64) { return off, int64(len(f.b)) }
 func (f *heapFile) Map(int64, OpenMode) (*Mapping, error) {
 	return NewMapping(f.b, nil, f.stored), nil

@@ -12,10 +12,21 @@ import (
 // is mapped, since a mapping keeps the open file that it was made from (a test holds the kernel to
 // that).
 
-// share takes the shared lock. It returns false if somebody has the file to himself. Where a file
-// system has no locks, nobody ever has.
-func share(f *os.File) bool {
-	return !errors.Is(flock(f, unix.LOCK_SH), unix.EWOULDBLOCK)
+// share takes the shared lock. It returns false if somebody has the file to himself.
+func share(f *os.File) (bool, error) { return shared(flock(f, unix.LOCK_SH)) }
+
+// shared says what the outcome of flock(2) means to who wants a shared lock. Where a file system
+// has no locks, nobody ever has a file to himself. Any other error must not be taken for that: the
+// next who asks for an exclusive lock may get it.
+func shared(err error) (bool, error) {
+	switch {
+	case err == nil, errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS),
+		errors.Is(err, unix.EINVAL):
+		return true, nil
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return false, nil
+	}
+	return false, os.NewSyscallError("flock", err)
 }
 
 // sole turns the shared lock into one that excludes all others.

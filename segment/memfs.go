@@ -35,12 +35,33 @@ type memFile struct {
 	mu   sync.Mutex
 	m    *Mapping // nil while the file is empty
 	refs int      // the name, and each mapping and open handle
+	gone bool     // it has no name any more
+	sole bool     // the only handle has it to itself
 }
 
 func (f *memFile) hold() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refs++
+}
+
+// open is hold for a handle. It returns false if another one has the file to itself.
+func (f *memFile) open() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sole {
+		return false
+	}
+	f.refs++
+	return true
+}
+
+// unname is drop for the name.
+func (f *memFile) unname() error {
+	f.mu.Lock()
+	f.gone = true
+	f.mu.Unlock()
+	return f.drop()
 }
 
 func (f *memFile) drop() error {
@@ -87,7 +108,9 @@ func (m *memFS) Open(path string, mode OpenMode) (File, error) {
 	case f == nil:
 		return nil, pathErr("open", path, fs.ErrNotExist)
 	}
-	f.hold()
+	if !f.open() {
+		return nil, pathErr("open", path, ErrFileLocked)
+	}
 	return &memHandle{f, m.alloc}, nil
 }
 
@@ -102,7 +125,7 @@ func (m *memFS) Rename(oldPath, newPath string) error {
 	replaced := m.files[newPath]
 	m.files[newPath] = f
 	if replaced != nil {
-		return replaced.drop()
+		return replaced.unname()
 	}
 	return nil
 }
@@ -115,7 +138,7 @@ func (m *memFS) Remove(path string) error {
 		return pathErr("remove", path, fs.ErrNotExist)
 	}
 	delete(m.files, path)
-	return f.drop()
+	return f.unname()
 }
 
 // memHandle is an open memFile.
@@ -136,12 +159,26 @@ func (h *memHandle) bytes() []byte {
 
 func (h *memHandle) Size() (int64, error)   { return int64(len(h.bytes())), nil }
 func (h *memHandle) Allocate(int64) error   { return nil }
-func (h *memHandle) Sole() bool             { return false }
 func (h *memHandle) Sync() error            { return nil }
 func (h *memHandle) Datasync() error        { return nil }
-func (h *memHandle) Close() error           { return h.f.drop() }
 func (h *memHandle) Truncate(n int64) error { return h.resize(n) }
 
+// Sole: the name and this handle are all that holds the file.
+func (h *memHandle) Sole() bool {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	h.f.sole = !h.f.gone && h.f.refs == 2
+	return h.f.sole
+}
+
+func (h *memHandle) Close() error {
+	h.f.mu.Lock()
+	h.f.sole = false
+	h.f.mu.Unlock()
+	return h.f.drop()
+}
+
+func (h *memHandle) Uncache()                            {}
 func (h *memHandle) NextData(off int64) (from, to int64) { return off, int64(len(h.bytes())) }
 
 func (h *memHandle) ReadAt(p []byte, off int64) (int, error) {

@@ -39,7 +39,7 @@ func (osFS) MkdirAll(dir string) error {
 var (
 	errNotDir     = errors.New("not a directory")
 	errNotRegular = errors.New("not a regular file")
-	errLocked     = fmt.Errorf("%w any more: it is being recycled, or has a lock", fs.ErrNotExist)
+	errRecycled   = fmt.Errorf("%w any more: it is being recycled", fs.ErrNotExist)
 )
 
 func (osFS) ReadDir(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
@@ -60,14 +60,31 @@ func (osFS) Open(path string, mode OpenMode) (File, error) {
 	if err == nil && !fi.Mode().IsRegular() {
 		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
 	}
-	if err == nil && isSegmentPath(path) && !share(f) {
-		err = &fs.PathError{Op: "open", Path: path, Err: errLocked}
+	if err == nil && isSegmentPath(path) {
+		err = shareOpened(f, fi, path)
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &osFile{f}, nil
+}
+
+// shareOpened takes the shared lock on a file that was opened by a name. If somebody has the file
+// to himself, it is the writer, who takes it away from its name before that, and gives it a new one
+// when the lock is gone; or it is somebody else, who has locked it where it is.
+func shareOpened(f *os.File, fi fs.FileInfo, path string) error {
+	ok, err := share(f)
+	if err == nil && !ok {
+		err = errRecycled
+		if now, statErr := os.Stat(path); statErr == nil && os.SameFile(fi, now) {
+			err = ErrFileLocked
+		}
+	}
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return nil
 }
 
 // isSegmentPath reports whether the name is a segment's, or one that a segment's file may have for
@@ -100,6 +117,7 @@ func (f *osFile) Allocate(size int64) error { return allocate(f.File, size) }
 func (f *osFile) Datasync() error           { return datasync(f.File) }
 func (f *osFile) Sole() bool                { return sole(f.File) }
 func (f *osFile) Sync() error               { return fullsync(f.File) }
+func (f *osFile) Uncache()                  { uncache(f.File) }
 
 func (f *osFile) NextData(off int64) (from, to int64) { return nextData(f.File, off) }
 

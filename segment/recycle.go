@@ -13,8 +13,9 @@ import (
 // frames end is kept zero: a frame that is written starts at a zero word, as in a new file, and the
 // end of an undamaged journal is one.
 //
-// Groups are written by system calls only. A store through the mapping would read a page first, and
-// make a large folio of the page cache dirty as a whole.
+// A writer fills a recycled segment by system calls only: groups, and the link and the seal with its
+// index as groups of their own. A store through the mapping would read a page first, and make a
+// large folio of the page cache dirty as a whole.
 
 const (
 	// recycledBlank is where the first page of frames ends, which is zero at first.
@@ -25,10 +26,14 @@ const (
 
 var blankPages [mostBlank]byte
 
-// Recycle makes the file at from, in dir, the segment of an identity: it is identified, and durable
-// under its new name when Recycle returns; then it maps it. The name from is gone then, and after
-// an error so is the file. The file must not be a segment of the journal any more, whatever a power
-// cut does.
+// Recycle makes the file at from, in dir, the segment of an identity: really reserved, identified,
+// and durable under its new name when Recycle returns; then it maps it. The name from is gone then,
+// and after an error so is the file. The file must not be a segment of the journal any more,
+// whatever a power cut does.
+//
+// The file may have holes, or share blocks with another one, if it was restored by a copy: hence
+// the reservation. Where the file system cannot reserve, the error matches errors.ErrUnsupported:
+// only a new file that is written full of zeros has its space then.
 //
 // ErrInUse: somebody has the file open or mapped, or it has a second name, or the wrong size.
 func Recycle(fsys FS, dir, from string, id Identity) (*Segment, error) {
@@ -67,6 +72,10 @@ func writeIdentityOver(fsys FS, path string, id *Identity) error {
 		err = ErrInUse
 	}
 	if err == nil {
+		err = f.Allocate(id.Size)
+	}
+	if err == nil {
+		f.Uncache() // the folios of a small group's zeros would cost a large one twice the time
 		_, err = f.WriteAt(append(id.Encode(), blankPages[:pageSize]...), 0)
 	}
 	if err == nil {
@@ -76,7 +85,7 @@ func writeIdentityOver(fsys FS, path string, id *Identity) error {
 }
 
 // writeOver puts a group into a recycled segment: with zeros up to the end of the page behind it,
-// where there are none yet, and its first word last.
+// where there are none yet, and its first word last. The error is that of the file system.
 func (g Group) writeOver() error {
 	s := g.w.s
 	p := g.buf
@@ -98,15 +107,22 @@ func (g Group) writeOver() error {
 // of the next one.
 func blankBehind(end Offset, size int64) Offset { return min(pageEnd(end+8), Offset(size)) }
 
-// blankTo makes the bytes zero that frames and an index up to end are going to be stored to.
-func (s *Segment) blankTo(end Offset) error {
-	to := blankBehind(end, s.Size)
-	if to <= s.blank {
-		return nil
+// controlOver appends a frame of a fixed size to a recycled segment, with an index behind it, as a
+// group of its own.
+func (w *Writer) controlOver(kind Kind, n int, encode func([]byte), index []byte) error {
+	size := int(pad8(Offset(HeaderSize + n)))
+	f := make([]byte, size, size+len(index)+mostBlank)
+	encode(f[HeaderSize : HeaderSize+n])
+	word := w.fill(f, n, Checksum(f[HeaderSize:HeaderSize+n]), kind)
+	g := Group{
+		w: w, buf: append(f, index...), word: word, next: w.next,
+		from: w.at, end: w.at + Offset(size+len(index)),
 	}
-	if err := s.write(make([]byte, to-s.blank), s.blank); err != nil {
+	if err := g.writeOver(); err != nil {
 		return err
 	}
-	s.blank = to
+	w.s.m.notify()
+	w.advance(f)
+	w.s.publish(w.at, w.next)
 	return nil
 }

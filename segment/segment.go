@@ -29,8 +29,8 @@ type Segment struct {
 	sealed    *Seal     // found at open; names the index
 	rebuilt   atomic.Bool
 
-	// blank is up to where bytes behind the frames are zero. Whoever moves a group or seals may use
-	// it.
+	// blank is up to where bytes behind the frames are zero. Whoever moves a group, links or seals
+	// may use it.
 	blank Offset
 
 	// populated is how far Populate has got since the last sync; 0: not at all. Whoever populates
@@ -237,7 +237,7 @@ func (s *Segment) Sync() error {
 		return fmt.Errorf("sync %s: %w", s.path, errReleased)
 	}
 	end := s.End()
-	if !s.Recycled { // nothing is stored through that mapping
+	if !s.Recycled { // no writer stores through that mapping
 		s.m.leave(from, max(end, Offset(s.populated.Swap(0))))
 	}
 	if err := f.Datasync(); err != nil {

@@ -6,9 +6,11 @@ import (
 )
 
 // Writer appends frames to a segment: it reserves space, fills it, and publishes it with one atomic
-// store; with a [Stage] the last step is [Group.Move]'s. One goroutine at a time may use it. Any
-// error, but those of AppendFunc's function, is a *FaultError, after which the writer must not be
-// used any more.
+// store; with a [Stage] the last step is [Group.Move]'s. One goroutine at a time may use it. Records
+// and marks go into a recycled segment with a stage only.
+//
+// Any error, but those of AppendFunc's function, is a *FaultError, or, where frames are written by
+// system calls, that of the file system; the writer must not be used any more after it.
 type Writer struct {
 	s       *Segment
 	stage   *Stage // where frames are filled; nil: in the mapping
@@ -33,7 +35,12 @@ func NewWriter(s *Segment, l Link) (w *Writer, err error) {
 	w.setTime(l.Time)
 	s.Link = l
 	s.loadIndex.Do(func() {})
-	if err := w.control(KindLink, linkPayload, l.encode); err != nil {
+	if s.Recycled {
+		err = w.controlOver(KindLink, linkPayload, l.encode, nil)
+	} else {
+		err = w.control(KindLink, linkPayload, l.encode)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -166,10 +173,12 @@ func (w *Writer) Seal(succ *Identity) (err error) {
 	defer w.s.catch("seal", debug.SetPanicOnFault(true), &err)
 	items := w.s.index.all()
 	end := w.at + sealFrame
-	if err := w.s.blankTo(end + Offset(len(items))*indexEntry); err != nil {
-		return err
+	var raw []byte
+	if w.s.Recycled {
+		raw = make([]byte, len(items)*indexEntry)
+	} else {
+		raw = w.s.m.b[end : int64(end)+int64(len(items))*indexEntry]
 	}
-	raw := w.s.m.b[end : int64(end)+int64(len(items))*indexEntry]
 	encodeIndex(raw, items)
 	seal := Seal{
 		Records:    w.records,
@@ -180,6 +189,9 @@ func (w *Writer) Seal(succ *Identity) (err error) {
 		IndexAt:    end,
 		IndexLen:   uint32(len(items)),
 		IndexCRC:   indexCRC(raw, w.s.Salt),
+	}
+	if w.s.Recycled {
+		return w.controlOver(KindSeal, sealPayload, seal.encode, raw)
 	}
 	w.s.m.notify()
 	return w.control(KindSeal, sealPayload, seal.encode)

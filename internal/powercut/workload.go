@@ -120,6 +120,7 @@ func (w *worker) open() error {
 		SegmentSize: segmentSize << (2 * w.r.IntN(2)), Durability: w.durability,
 		SyncInterval: 10 * time.Millisecond,
 		VerifyOnOpen: w.r.IntN(2) == 0,
+		Spares:       w.r.IntN(3),
 	})
 	if err != nil {
 		return w.refused(err)
@@ -183,8 +184,11 @@ func firstOf(errs []error) error {
 func (w *worker) structural() error {
 	first, last := uint64(w.j.First()), uint64(w.j.Last())
 	switch w.r.IntN(16) {
-	case 0, 1, 2:
+	case 0, 1, 2, 14, 15:
 		seq := first + uint64(w.r.Int64N(int64(last-first+2)))
+		if w.r.IntN(2) == 0 { // nearly all: segments are to be dropped, and written over
+			seq = last + 1 - min(uint64(w.r.IntN(40)), last+1-first)
+		}
 		return w.change(Front, Fronted, seq, func() error {
 			return w.j.TruncateFront(journal.Seq(seq))
 		})

@@ -2,7 +2,7 @@ package seeded_test
 
 import "slices"
 
-var bugs = slices.Concat(protocolBugs, stageBugs, laterBugs)
+var bugs = slices.Concat(protocolBugs, stageBugs, recycleBugs, laterBugs)
 
 // stageBugs are the traps of appends that are staged, and moved by the sync.
 var stageBugs = []bug{
@@ -65,7 +65,7 @@ var stageBugs = []bug{
 	{
 		name: "an append that was refused stays on the stage",
 		file: "segment/writer.go",
-		old: `		w.stage.buf = w.stage.buf[:b.staged]
+		old: `		w.stage.shorten(b.staged)
 `,
 		new: "",
 		pkg: "./journal", run: crashes,
@@ -128,9 +128,9 @@ var stageBugs = []bug{
 	{
 		name: "a sync does not see that an append has just failed",
 		file: "journal/sync.go",
-		old: `	if err := j.failed(); err != nil || w == nil {
+		old: `	if err := j.failed(); err != nil || j.mu.writer == nil {
 `,
-		new: `	if err := error(nil); w == nil {
+		new: `	if err := error(nil); j.mu.writer == nil {
 `,
 		pkg: "./journal", run: "^TestNothingAfterFailure$",
 		cost: "records are acknowledged after a failure",

@@ -249,7 +249,7 @@ func (d *Disk) Open(path string, mode segment.OpenMode) (segment.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
 	if f.sole {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+		return nil, &fs.PathError{Op: "open", Path: path, Err: segment.ErrFileLocked}
 	}
 	f.handles++
 	d.handles++
