@@ -42,6 +42,9 @@ type Options struct {
 	// Full reads and checks every byte of the chain; otherwise segments that a claim covers wholly
 	// are trusted until they are read.
 	Full bool
+	// Settles says that the caller is going to call Settle: the scan begins with that, where it
+	// finds much to be made durable.
+	Settles bool
 	// Live allows for a writer that is at work meanwhile: a finding that speaks against the journal
 	// must show again, at the same place, on a second look.
 	Live bool
@@ -59,7 +62,7 @@ var ErrMoving = errors.New("a writer changes the journal faster than it can be l
 // files of newer software, are no error of Scan: they are in the state. Errors are those of the
 // file system, ErrNotExist, ErrNotJournal, and with Live ErrMoving.
 func Scan(fsys segment.FS, path string, o Options) (*State, error) {
-	st, err := scanOnce(fsys, path, o.Full)
+	st, err := scanOnce(fsys, path, o)
 	if !o.Live {
 		return st, err
 	}
@@ -67,7 +70,7 @@ func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 		if err == nil && st.Err == nil {
 			return st, nil
 		}
-		again, errAgain := scanOnce(fsys, path, o.Full)
+		again, errAgain := scanOnce(fsys, path, o)
 		same := sameFinding(st, err, again, errAgain)
 		if st != nil {
 			st.Close()
@@ -97,7 +100,7 @@ func sameFinding(a *State, aErr error, b *State, bErr error) bool {
 	return a.Err != nil && b.Err != nil && a.Err.Error() == b.Err.Error()
 }
 
-func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
+func scanOnce(fsys segment.FS, path string, o Options) (st *State, err error) {
 	d, err := read(fsys, path)
 	if err != nil {
 		return nil, err
@@ -114,7 +117,7 @@ func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
 	case empty && errors.Is(d.badFile, segment.ErrMissing):
 		return nil, fmt.Errorf("%s: %w", path, ErrNotExist)
 	}
-	s := &search{d: d, full: full}
+	s := &search{d: d, full: o.Full, settles: o.Settles}
 	if err := errors.Join(s.run(), d.release()); err != nil {
 		return nil, err
 	}
@@ -209,7 +212,7 @@ func (st *State) unclaimed() iter.Seq2[*file, segment.Offset] {
 // settle makes a segment durable from an offset on. An index that a crash has torn is written
 // again, before a claim speaks for it.
 func (st *State) settle(f *file, from segment.Offset) error {
-	w, err := segment.Open(st.dir.fsys, f.seg.Path(), segment.ReadWrite)
+	w, from, err := st.begun(f, from)
 	if err != nil {
 		return err
 	}
@@ -225,6 +228,24 @@ func (st *State) settle(f *file, from segment.Offset) error {
 		err = w.Sync()
 	}
 	return errors.Join(err, w.Drop())
+}
+
+// begun returns a segment, open for writing, and from where on it is to be made durable yet.
+func (st *State) begun(f *file, from segment.Offset) (*segment.Segment, segment.Offset, error) {
+	e := f.early
+	if e == nil {
+		w, err := segment.Open(st.dir.fsys, f.seg.Path(), segment.ReadWrite)
+		return w, from, err
+	}
+	f.early = nil
+	w, err := e.end()
+	if err != nil {
+		return nil, 0, errors.Join(err, w.Drop())
+	}
+	if e.from <= from {
+		from = max(from, e.to)
+	}
+	return w, from, nil
 }
 
 // Prepared returns the ordinals of the segments above the newest one, in descending order: the
