@@ -8,9 +8,9 @@ import (
 )
 
 // OpenReadOnly opens the journal in dir for reading, as it is at that moment. It works beside a
-// live writer, and changes nothing, ever. (On Linux it has a shared lock on each file that it reads,
-// so that the writer does not write over it.) Durable returns what the journal itself proves to
-// be durable. o may be nil; only VerifyOnOpen, ReadDamaged and Logger count.
+// live writer, and changes nothing, ever. (On Linux it has a shared lock on each file that it
+// reads, so that the writer does not write over it.) Durable returns what the journal itself proves
+// to be durable. o may be nil; only VerifyOnOpen, ReadDamaged and Logger count.
 //
 // Records that the writer truncates later stay readable until Close. Errors: ErrNotExist,
 // ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving, ErrFileLocked, and those

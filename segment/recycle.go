@@ -13,8 +13,8 @@ import (
 // frames end is kept zero: a frame that is written starts at a zero word, as in a new file, and the
 // end of an undamaged journal is one.
 //
-// A writer fills a recycled segment by system calls only: groups, and the link and the seal with its
-// index as groups of their own. A store through the mapping would read a page first, and make a
+// A writer fills a recycled segment by system calls only: groups, and the link and the seal with
+// its index as groups of their own. A store through the mapping would read a page first, and make a
 // large folio of the page cache dirty as a whole.
 
 const (

@@ -6,8 +6,8 @@ import (
 )
 
 // Writer appends frames to a segment: it reserves space, fills it, and publishes it with one atomic
-// store; with a [Stage] the last step is [Group.Move]'s. One goroutine at a time may use it. Records
-// and marks go into a recycled segment with a stage only.
+// store; with a [Stage] the last step is [Group.Move]'s. One goroutine at a time may use it.
+// Records and marks go into a recycled segment with a stage only.
 //
 // Any error, but those of AppendFunc's function, is a *FaultError, or, where frames are written by
 // system calls, that of the file system; the writer must not be used any more after it.
