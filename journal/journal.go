@@ -234,7 +234,7 @@ func open(
 
 // settled scans a directory, and makes durable what it is going to show.
 func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
-	st, err := recovery.Scan(fsys, dir, recovery.Options{Full: full, Settles: true})
+	st, err := recovery.Scan(fsys, dir, recovery.Options{Full: full})
 	if err != nil {
 		return nil, err
 	}

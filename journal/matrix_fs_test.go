@@ -141,8 +141,7 @@ func (h *copyHandle) Sync() error          { h.c.ops++; return nil }
 func (h *copyHandle) Datasync() error      { h.c.ops++; return nil }
 func (h *copyHandle) Close() error         { h.c.ops++; return nil }
 
-func (h *copyHandle) Uncache()                          {}
-func (h *copyHandle) WriteBack(from, to segment.Offset) {}
+func (h *copyHandle) Uncache() {}
 
 func (h *copyHandle) NextData(off int64) (from, to int64) {
 	h.c.ops++

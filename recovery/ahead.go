@@ -21,7 +21,7 @@ func (s *search) readAhead() {
 	for range runtime.GOMAXPROCS(0) {
 		readers.Go(func() {
 			for t := range todo {
-				_, _ = t.f.scanTo(t.end, nil)
+				_, _ = t.f.scanTo(t.end)
 			}
 		})
 	}

@@ -35,7 +35,6 @@ type file struct {
 	state       SegmentState
 	why         string // for a person, in the report
 	index       error  // what is wrong with the sparse index
-	early       *early // makes it durable; nil: nobody does
 }
 
 // directory is what a journal's directory lists.
@@ -172,11 +171,6 @@ func (d *directory) readJournalFile() error {
 
 func (d *directory) close() {
 	for _, f := range d.files {
-		if f.early != nil {
-			seg, _ := f.early.end() // nobody wants it durable any more
-			seg.Drop()
-			f.early = nil
-		}
 		if f.seg != nil {
 			f.seg.Drop()
 			f.seg = nil

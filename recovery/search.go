@@ -14,8 +14,6 @@ type search struct {
 	full  bool // read every frame of the chain, claimed or not
 	claim segment.Position
 
-	settles bool // Settle is going to follow: see early
-
 	newest    *file
 	chain     []*file     // newest first
 	firstLive segment.Seq // what the highest segment with a link says
@@ -147,7 +145,7 @@ func (s *search) scanOpen(f *file) (err error) {
 			return err
 		}
 	}
-	if f.scan, err = f.seg.ScanSeen(0, s.seen(f)); err != nil {
+	if f.scan, err = f.seg.Scan(0); err != nil {
 		return err
 	}
 	return s.learn(f)
@@ -222,7 +220,7 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 		return s.vouched(p, l, at)
 	}
 	var err error
-	if p.scan, err = p.scanTo(l.PredEnd, s.seen(p)); err != nil {
+	if p.scan, err = p.scanTo(l.PredEnd); err != nil {
 		return segment.Link{}, nil, err
 	}
 	p.index = p.linkedIndex
@@ -244,13 +242,11 @@ func (s *search) member(p *file, l *segment.Link) (segment.Link, *breakage, erro
 
 // scanTo reads the frames up to the end that a link names, and checks the index behind a seal
 // there. It reads them once, however many candidates come by.
-func (f *file) scanTo(
-	end segment.Offset, seen func(segment.Offset, segment.Position),
-) (*segment.Scan, error) {
+func (f *file) scanTo(end segment.Offset) (*segment.Scan, error) {
 	if f.linked != nil && f.linkedEnd == end {
 		return f.linked, nil
 	}
-	sc, err := f.seg.ScanSeen(end, seen)
+	sc, err := f.seg.Scan(end)
 	if err != nil {
 		return nil, err
 	}

@@ -42,9 +42,6 @@ type Options struct {
 	// Full reads and checks every byte of the chain; otherwise segments that a claim covers wholly
 	// are trusted until they are read.
 	Full bool
-	// Settles says that the caller is going to call Settle: the scan begins with that, where it
-	// finds much to be made durable.
-	Settles bool
 	// Live allows for a writer that is at work meanwhile: a finding that speaks against the journal
 	// must show again, at the same place, on a second look.
 	Live bool
@@ -62,7 +59,7 @@ var ErrMoving = errors.New("a writer changes the journal faster than it can be l
 // files of newer software, are no error of Scan: they are in the state. Errors are those of the
 // file system, ErrNotExist, ErrNotJournal, and with Live ErrMoving.
 func Scan(fsys segment.FS, path string, o Options) (*State, error) {
-	st, err := scanOnce(fsys, path, o)
+	st, err := scanOnce(fsys, path, o.Full)
 	if !o.Live {
 		return st, err
 	}
@@ -70,7 +67,7 @@ func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 		if err == nil && st.Err == nil {
 			return st, nil
 		}
-		again, errAgain := scanOnce(fsys, path, o)
+		again, errAgain := scanOnce(fsys, path, o.Full)
 		same := sameFinding(st, err, again, errAgain)
 		if st != nil {
 			st.Close()
@@ -100,7 +97,7 @@ func sameFinding(a *State, aErr error, b *State, bErr error) bool {
 	return a.Err != nil && b.Err != nil && a.Err.Error() == b.Err.Error()
 }
 
-func scanOnce(fsys segment.FS, path string, o Options) (st *State, err error) {
+func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
 	d, err := read(fsys, path)
 	if err != nil {
 		return nil, err
@@ -117,7 +114,7 @@ func scanOnce(fsys segment.FS, path string, o Options) (st *State, err error) {
 	case empty && errors.Is(d.badFile, segment.ErrMissing):
 		return nil, fmt.Errorf("%s: %w", path, ErrNotExist)
 	}
-	s := &search{d: d, full: o.Full, settles: o.Settles}
+	s := &search{d: d, full: full}
 	if err := errors.Join(s.run(), d.release()); err != nil {
 		return nil, err
 	}
@@ -212,7 +209,7 @@ func (st *State) unclaimed() iter.Seq2[*file, segment.Offset] {
 // settle makes a segment durable from an offset on. An index that a crash has torn is written
 // again, before a claim speaks for it.
 func (st *State) settle(f *file, from segment.Offset) error {
-	w, from, err := st.begun(f, from)
+	w, err := segment.Open(st.dir.fsys, f.seg.Path(), segment.ReadWrite)
 	if err != nil {
 		return err
 	}
@@ -228,24 +225,6 @@ func (st *State) settle(f *file, from segment.Offset) error {
 		err = w.Sync()
 	}
 	return errors.Join(err, w.Drop())
-}
-
-// begun returns a segment, open for writing, and from where on it is to be made durable yet.
-func (st *State) begun(f *file, from segment.Offset) (*segment.Segment, segment.Offset, error) {
-	e := f.early
-	if e == nil {
-		w, err := segment.Open(st.dir.fsys, f.seg.Path(), segment.ReadWrite)
-		return w, from, err
-	}
-	f.early = nil
-	w, err := e.end()
-	if err != nil {
-		return nil, 0, errors.Join(err, w.Drop())
-	}
-	if e.from <= from {
-		from = max(from, e.to)
-	}
-	return w, from, nil
 }
 
 // Prepared returns the ordinals of the segments above the newest one, in descending order: the

@@ -57,9 +57,6 @@ type File interface {
 	// Sole reports whether nobody else has the file open or mapped, in any process, and it has one
 	// name. Then nobody can open it as long as this File is open. It may say no though it is so.
 	Sole() bool
-	// WriteBack begins to write modified pages of these bytes, if the system can do that, and does
-	// not wait for them: it is a hint.
-	WriteBack(from, to Offset)
 	// Uncache drops the file's pages from the page cache, where the system can do that: the next
 	// writes bring in new ones, in folios of their own size. Only pages that are on the disk.
 	Uncache()

@@ -51,7 +51,6 @@ func (f *heapFile) Size() (int64, error)                { return int64(len(f.b))
 func (f *heapFile) Datasync() error                     { return nil }
 func (f *heapFile) Close() error                        { return nil }
 func (f *heapFile) Uncache()                            {}
-func (f *heapFile) WriteBack(from, to Offset)           {}
 func (f *heapFile) NextData(off int64) (from, to int64) { return off, int64(len(f.b)) }
 func (f *heapFile) Map(int64, OpenMode) (*Mapping, error) {
 	return NewMapping(f.b, nil, f.stored), nil
@@ -400,5 +399,5 @@ func firstDifference(got, want []byte) string {
 
 // scanAll is scanBytes where nothing is known about the bytes.
 func scanAll(b []byte, id *Identity, limit Offset) *Scan {
-	return scanBytes(b, id, limit, allOf(b), nil)
+	return scanBytes(b, id, limit, allOf(b))
 }

@@ -179,7 +179,6 @@ func (h *memHandle) Close() error {
 }
 
 func (h *memHandle) Uncache()                            {}
-func (h *memHandle) WriteBack(from, to Offset)           {}
 func (h *memHandle) NextData(off int64) (from, to int64) { return off, int64(len(h.bytes())) }
 
 func (h *memHandle) ReadAt(p []byte, off int64) (int, error) {

@@ -119,8 +119,6 @@ func (f *osFile) Sole() bool                { return sole(f.File) }
 func (f *osFile) Sync() error               { return fullsync(f.File) }
 func (f *osFile) Uncache()                  { uncache(f.File) }
 
-func (f *osFile) WriteBack(from, to Offset) { writeBack(f.File, from, to) }
-
 func (f *osFile) NextData(off int64) (from, to int64) { return nextData(f.File, off) }
 
 func (f *osFile) Map(size int64, mode OpenMode) (*Mapping, error) {

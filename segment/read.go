@@ -147,7 +147,7 @@ func (s *Segment) findIndex() {
 		}
 		s.rebuilt.Store(true)
 	}
-	s.index.set(scanBytes(s.m.b, &s.Identity, s.End(), allOf(s.m.b), nil).items)
+	s.index.set(scanBytes(s.m.b, &s.Identity, s.End(), allOf(s.m.b)).items)
 }
 
 // SeqAt returns the seq of the next record at an offset where a frame starts or the published

@@ -54,19 +54,13 @@ func (s *Scan) Promised() Position {
 // they must reach exactly to it: Stop says if they do not. With limit 0 it reads to the end of the
 // valid frames, and looks behind them. It allocates nothing but the sparse index, at most 1/256 of
 // the segment's size, and takes time linear in the size. It fails only with a *FaultError.
-func (s *Segment) Scan(limit Offset) (sc *Scan, err error) { return s.ScanSeen(limit, nil) }
-
-// ScanSeen is Scan, and calls seen, if it is not nil, whenever it has read another MiB of frames,
-// or a 64th of the segment if that is less: with where it is, and the highest claim so far.
-func (s *Segment) ScanSeen(limit Offset, seen func(at Offset, claim Position)) (
-	sc *Scan, err error,
-) {
+func (s *Segment) Scan(limit Offset) (sc *Scan, err error) {
 	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
 	data := allOf(s.m.b)
 	if limit == 0 {
 		data = s.data()
 	}
-	return scanBytes(s.m.b, &s.Identity, limit, data, seen), nil
+	return scanBytes(s.m.b, &s.Identity, limit, data), nil
 }
 
 // scanner walks frames and keeps the rules on their order (FORMAT.md §4, conditions 6 to 8).
@@ -82,11 +76,7 @@ type scanner struct {
 	idx     index
 }
 
-func scanBytes(
-	b []byte, id *Identity, limit Offset, data []extent, seen func(Offset, Position),
-) *Scan {
-	stretch := min(1<<20, Offset(len(b)/64))
-	next := FirstFrame + stretch // where seen is due
+func scanBytes(b []byte, id *Identity, limit Offset, data []extent) *Scan {
 	w := scanner{b: b, id: id, at: FirstFrame, limit: limit}
 	w.End = FirstFrame
 	if len(data) == 0 || data[0].from > FirstFrame {
@@ -94,10 +84,6 @@ func scanBytes(
 	}
 	for w.Stop == nil && w.Seal == nil && (limit == 0 || w.at < limit) {
 		w.Stop = w.step()
-		if seen != nil && w.at >= next {
-			seen(w.at, w.Claim)
-			next = w.at + stretch
-		}
 	}
 	if limit > 0 && w.Stop == nil {
 		if w.at == limit {

@@ -196,17 +196,6 @@ func (s *Segment) Dirty(from, to Offset) (err error) {
 	return nil
 }
 
-// WriteBack has the system begin to write the modified pages from an offset up to another, where it
-// can do that without waiting for them. It makes nothing durable; the next Sync finds less to do.
-func (s *Segment) WriteBack(from, to Offset) {
-	s.mu.Lock()
-	f := s.mu.file
-	s.mu.Unlock()
-	if f != nil {
-		f.WriteBack(from, to)
-	}
-}
-
 // RestoreIndex writes the sparse index that a scan's seal names again, if it is damaged: a crash
 // may have torn it. The bytes are those that were stored before; nothing is written if they are not
 // what the seal promises.

@@ -308,8 +308,7 @@ func (h *handle) Allocate(int64) error {
 }
 
 // NextData implements [segment.File]: sectors full of zeros are holes.
-func (h *handle) Uncache()                          {}
-func (h *handle) WriteBack(from, to segment.Offset) {}
+func (h *handle) Uncache() {}
 
 func (h *handle) NextData(off int64) (from, to int64) {
 	h.d.mu.Lock()

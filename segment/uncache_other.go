@@ -5,5 +5,3 @@ package segment
 import "os"
 
 func uncache(*os.File) {}
-
-func writeBack(_ *os.File, _, _ Offset) {}
