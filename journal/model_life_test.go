@@ -287,7 +287,7 @@ func checkTail(files map[string][]byte, r *recovery.Report) error {
 			end, at = s.Ordinal, s.Used
 		}
 	}
-	torn, doubt := "", false
+	torn := ""
 	for _, s := range parseSegments(files) {
 		from := int64(4096)
 		switch {
@@ -296,14 +296,12 @@ func checkTail(files map[string][]byte, r *recovery.Report) error {
 		case s.ordinal == end:
 			from = at
 		}
-		yes, maybe := s.follows(from)
-		doubt = doubt || maybe
-		if yes {
+		if s.follows(from) {
 			torn = fmt.Sprintf("segment %d behind %d", s.ordinal, from)
 		}
 	}
 	isTorn := r.End == recovery.EndTorn
-	if isTorn != (torn != "") && !(isTorn && doubt) || isTorn != (r.Tail != nil) {
+	if isTorn != (torn != "") || isTorn != (r.Tail != nil) {
 		return fmt.Errorf("I8: the end is %q, the tail %+v; bytes behind the end: %q\n%v",
 			r.End, r.Tail, torn, r)
 	}
@@ -343,7 +341,7 @@ func (l *life) recoverOnce(d *simdisk.Disk) (*simdisk.Disk, error) {
 func written(d *simdisk.Disk) map[string][]byte {
 	files := d.Files()
 	for _, s := range parseSegments(files) {
-		if yes, _ := s.follows(4096); !yes {
+		if !s.follows(4096) {
 			delete(files, s.path)
 		}
 	}

@@ -64,49 +64,24 @@ func parseSegments(files map[string][]byte) (all []rawSegment) {
 	return all
 }
 
-// follows reports whether something follows an offset: bytes, or what FORMAT.md §3.1 says of a
-// recycled segment. There a reader may be in doubt: if what looks like frames is longer than the
-// file it may stop, and take it that something follows.
-func (s *rawSegment) follows(at int64) (yes, doubt bool) {
+// follows reports whether something follows an offset: bytes, or in a recycled segment what
+// FORMAT.md §3.1 says.
+func (s *rawSegment) follows(at int64) bool {
 	page := int64(len(s.bytes))
 	if s.bytes[64]&1 != 0 {
 		page = min(page, (at+4096)&^4095)
 	}
 	if len(bytes.TrimRight(s.bytes[at:page], "\x00")) > 0 {
-		return true, false
+		return true
 	}
-	next, linked := s.nextAt(at)
-	looked := 0
 	for off := page; off+16 <= int64(len(s.bytes)); off += 8 {
-		seqKind := binary.LittleEndian.Uint64(s.bytes[off+8:])
-		mark := byte(seqKind) == rawMark
-		record := rawFrame{kind: byte(seqKind)}
-		soon := !linked || seqKind>>8-next < uint64(len(s.bytes)/16)
-		if !mark && !(record.isRecord() && soon) {
-			continue
-		}
-		if _, ok := s.frame(off); ok {
-			return true, false
-		}
-		if length := int(binary.LittleEndian.Uint32(s.bytes[off:])); !mark && length >= 16 {
-			looked += min(length, len(s.bytes))
+		if s.bytes[off+8] == rawMark {
+			if _, ok := s.frame(off); ok {
+				return true
+			}
 		}
 	}
-	return false, looked > len(s.bytes)/2
-}
-
-// nextAt returns the seq that a record at an offset has, if the segment has a link.
-func (s *rawSegment) nextAt(at int64) (next uint64, linked bool) {
-	for _, f := range s.frames {
-		switch {
-		case f.off >= at:
-		case f.kind == rawLink:
-			next, linked = f.seq, true
-		case f.isRecord():
-			next++
-		}
-	}
-	return next, linked
+	return false
 }
 
 // frame returns the frame at off, if its bounds and checksum are right.
