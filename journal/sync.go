@@ -320,8 +320,8 @@ func (j *Journal) target() (
 	return w.Position(), w.Next() - 1, *j.chain.Load(), w.Take(), nil
 }
 
-// finishSync moves the durable watermark. The next append notes the claim, so it costs no sync of
-// its own.
+// finishSync moves the durable watermark. The next mark notes the claim, so it costs no sync of its
+// own.
 func (j *Journal) finishSync(
 	pos segment.Position, last Seq, chain []*segment.Segment, took time.Duration,
 ) error {
