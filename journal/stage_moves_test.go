@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"mmjournal/internal/testutil/simdisk"
 	"mmjournal/journal"
@@ -85,4 +86,36 @@ func TestStagedDuringMove(t *testing.T) {
 			mustClose(t, j)
 		})
 	}
+}
+
+// TestTurnGoesOn: where much has been appended while the disk worked, the next sync begins without
+// anybody who waits for it.
+func TestTurnGoesOn(t *testing.T) {
+	d, j := stagedOn(t)
+	journal.SetLeastAhead(j, 1)
+	mustAppend(t, j, []byte("one"))
+	syncs := 0 // one at a time
+	again := make(chan struct{})
+	d.OnOp = func(op simdisk.Op) error {
+		if op.Kind != simdisk.OpDatasync {
+			return nil
+		}
+		switch syncs++; syncs {
+		case 1:
+			if err := journal.Stage(j, []byte("late")); err != nil {
+				t.Error(err)
+			}
+		case 2:
+			close(again)
+		}
+		return nil
+	}
+	mustAppend(t, j, []byte("two"))
+	select {
+	case <-again:
+	case <-time.After(time.Minute):
+		t.Fatal("nobody syncs what came meanwhile")
+	}
+	mustClose(t, j)
+	checkRecords(t, afterCut(d), "one", "two", "late")
 }

@@ -224,8 +224,8 @@ func (j *Journal) tryTake() (segment.Group, error) {
 	return j.mu.writer.TryTake(), nil
 }
 
-// muchWaits reports whether leastAhead bytes or more of what would be staged are not durable. The
-// caller has the syncer's turn.
+// muchWaits reports whether so many staged bytes are not durable that they would be moved ahead, or
+// have been. The caller has the syncer's turn.
 func (j *Journal) muchWaits() bool {
 	chain := *j.chain.Load()
 	if j.stage == nil || len(chain) == 0 {
@@ -235,7 +235,7 @@ func (j *Journal) muchWaits() bool {
 	if pos := j.syncer.pos; pos.Ordinal == seg.Ordinal {
 		from = pos.Offset
 	}
-	return int64(seg.End()-from)+j.stage.Staged() >= leastAhead
+	return int64(seg.End()-from)+j.stage.Staged() >= int64(j.stage.Ahead)
 }
 
 // syncTurn syncs with the turn that the caller has taken, unless somebody has just done it. A

@@ -39,3 +39,27 @@ func TestChangeComesFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestTurnIsGivenUpForAChange: a turn that would go on ends if a structural change waits for it.
+func TestTurnIsGivenUpForAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s syncer
+		s.enter()
+		s.cover()
+		if !s.goOn() {
+			t.Error("nobody waits, and the turn does not go on")
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.enter()
+		}()
+		synctest.Wait()
+		if s.goOn() {
+			t.Error("a change waits, and the turn goes on")
+		}
+		s.leave()
+		<-done
+		s.leave()
+	})
+}
