@@ -39,7 +39,7 @@ func TestRandomDamage(t *testing.T) {
 			continue
 		}
 		x := trial{st: st, files: files, lives: r.IntN(4) == 0}
-		o, err := m.judge(&x)
+		o, err := m.judge(&x, true)
 		m.add(st.name, "random", o, x.lost)
 		if err != nil {
 			c.Violation("%s: %s: %v", st.name, strings.Join(done, ", "), err)

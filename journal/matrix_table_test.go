@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/metrics"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mmjournal/internal/testutil/torture"
@@ -28,7 +31,11 @@ var updateMatrix = flag.Bool("update", false, "rewrite the table in docs/damage-
 
 // matrix counts outcomes by class of damage.
 type matrix struct {
-	classes []string // in the order in which they came
+	// alone is held for writing by a case whose allocations are counted, for reading by the others.
+	alone sync.RWMutex
+
+	mu      sync.Mutex // guards the following
+	classes []string   // in the order in which they began
 	counts  map[string]*tallied
 	states  map[string]*tallied
 	n       int    // of cases that changed something
@@ -47,11 +54,20 @@ func newMatrix() *matrix {
 	return &matrix{counts: map[string]*tallied{}, states: map[string]*tallied{}}
 }
 
-func (m *matrix) add(state, class string, o outcome, lost int) {
+// begin notes that a case of a class begins: that is the order of the table.
+func (m *matrix) begin(class string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.counts[class] == nil {
 		m.classes = append(m.classes, class)
 		m.counts[class] = new(tallied)
 	}
+}
+
+func (m *matrix) add(state, class string, o outcome, lost int) {
+	m.begin(class)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.states[state] == nil {
 		m.states[state] = new(tallied)
 	}
@@ -107,20 +123,30 @@ func TestDamageMatrix(t *testing.T) {
 	}
 	c := torture.Start(t, "damage matrix", share)
 	m := newMatrix()
-	number, wrong := int64(0), 0
+	cases, workers := make(chan matrixCase), sync.WaitGroup{}
+	var wrong atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for x := range cases {
+				if err := m.try(&x); err != nil {
+					wrong.Add(1)
+					c.ViolationOf(x.number, "%s, %s (%s): %v", x.st.name, x.blow.class, x.blow.what(), err)
+				}
+			}
+		})
+	}
+	number := uint64(0)
 	c.Next()
 	matrixCases(states, func(st *matrixState, b blow) bool {
-		if number++; uint64(number) < c.Seed() {
+		if number++; number < c.Seed() {
 			return true // MMJOURNAL_SEED asks for a later one
 		}
-		if err := m.try(st, b, number); err != nil {
-			c.Violation("%s, %s (%s): %v", st.name, b.class, b.what(), err)
-			if wrong++; wrong >= tooMany*tooMany {
-				return false
-			}
-		}
-		return c.Next()
+		m.begin(b.class)
+		cases <- matrixCase{st, b, number}
+		return wrong.Load() < tooMany*tooMany && c.Next()
 	})
+	close(cases)
+	workers.Wait()
 	c.Note("%d changed something; at most %d operations and %d bytes on the heap in a case",
 		m.n, m.ops, m.most)
 	t.Logf("%s\n%s", m.table("damage", m.classes, m.counts),
@@ -130,35 +156,61 @@ func TestDamageMatrix(t *testing.T) {
 	}
 }
 
+// matrixCase is one damage to one state.
+type matrixCase struct {
+	st     *matrixState
+	blow   blow
+	number uint64
+}
+
 // try makes one damage and judges the outcome.
-func (m *matrix) try(st *matrixState, b blow, number int64) error {
-	files := st.damagedBy(b)
+func (m *matrix) try(c *matrixCase) error {
+	files := c.st.damagedBy(c.blow)
 	if files == nil {
 		return nil
 	}
-	x := trial{st: st, files: files, lives: number%4 == 0}
-	o, err := m.judge(&x)
-	m.add(st.name, b.class, o, x.lost)
+	x := trial{st: c.st, files: files, lives: c.number%4 == 0}
+	o, err := m.judge(&x, c.number%100 == 0)
+	m.add(c.st.name, c.blow.class, o, x.lost)
 	return err
 }
 
-// judge judges a trial, and bounds what that costs.
-func (m *matrix) judge(x *trial) (outcome, error) {
+// judge judges a trial, and bounds what that costs. What it allocates can be told only while no
+// other one is judged; where it may be too much, or alone asks for it, that is done.
+func (m *matrix) judge(x *trial, alone bool) (outcome, error) {
 	size := 0
 	for _, b := range x.files {
 		size += len(b)
 	}
-	before := heapAllocated()
-	o, err := x.judge()
-	used := heapAllocated() - before
-	m.most, m.ops = max(m.most, used), max(m.ops, x.ops)
+	bound := uint64(mostBytes + 20*size)
+	var o outcome
+	var err error
+	if !alone {
+		m.alone.RLock()
+		before := heapAllocated()
+		o, err = x.judge()
+		alone = heapAllocated()-before > bound && err == nil
+		m.alone.RUnlock()
+	}
+	used := uint64(0)
+	if alone {
+		m.alone.Lock()
+		x.ops, x.lost = 0, 0
+		before := heapAllocated()
+		o, err = x.judge()
+		used = heapAllocated() - before
+		m.alone.Unlock()
+	}
 	switch {
 	case err != nil:
-	case used > uint64(mostBytes+20*size):
+	case used > bound:
 		o, err = silent, fmt.Errorf("I14: %d bytes allocated", used)
 	case x.ops > mostOps*len(x.files):
 		o, err = silent, fmt.Errorf("I14: %d operations", x.ops)
 	}
+	m.mu.Lock()
+	m.most, m.ops = max(m.most, used), max(m.ops, x.ops)
+	m.mu.Unlock()
 	return o, err
 }
 
@@ -190,7 +242,9 @@ func (m *matrix) table(head string, rows []string, counts map[string]*tallied) s
 		fmt.Fprintf(&b, "| %s | %d |%s %d |\n", name, n, cells, c.lost)
 	}
 	for _, name := range rows {
-		line(name, *counts[name])
+		if c := counts[name]; *c != (tallied{}) {
+			line(name, *c)
+		}
 	}
 	line("**all**", sum)
 	return b.String()

@@ -132,17 +132,26 @@ func (c *Counter) Of() int64 { return c.p.Of }
 // that a seed alone repeats a run.
 func (c *Counter) Seed() uint64 { return c.base + uint64(c.p.Runs) - 1 }
 
-// Violation fails the test and says how to repeat the run.
+// Violation fails the test and says how to repeat the run that is going on.
 func (c *Counter) Violation(format string, args ...any) {
+	c.t.Helper()
+	c.mu.Lock()
+	seed := c.Seed()
+	c.mu.Unlock()
+	c.ViolationOf(seed, format, args...)
+}
+
+// ViolationOf is Violation for the run with that seed: several may go on at once.
+func (c *Counter) ViolationOf(seed uint64, format string, args ...any) {
 	c.t.Helper()
 	text := fmt.Sprintf(format, args...)
 	c.mu.Lock()
 	if c.p.Violations++; c.p.Violations == 1 {
-		c.p.Seed, c.p.First = c.Seed(), text
+		c.p.Seed, c.p.First = seed, text
 	}
 	c.write()
 	if c.seeds {
-		text = fmt.Sprintf("MMJOURNAL_SEED=%d: %s", c.Seed(), text)
+		text = fmt.Sprintf("MMJOURNAL_SEED=%d: %s", seed, text)
 	}
 	c.mu.Unlock()
 	c.t.Errorf("%s: %s", c.p.Fault, text)
