@@ -141,13 +141,16 @@ func (j *Journal) usable() error {
 }
 
 // roomLocked makes room for frames of records that take size bytes: it starts this life's first
-// segment, or rolls to the next one, if need be. A claim that waits to be written goes first.
+// segment, or rolls to the next one, if need be. A claim that waits to be written goes first. Behind
+// staged records, two marks have room: the one that ends the group, and that of a truncation or of
+// a clean end, which must not need a new segment when the disk is full. (Records that fill a segment
+// by themselves leave room for one.)
 func (j *Journal) roomLocked(size int64) error {
 	if err := j.usable(); err != nil {
 		return err
 	}
 	w := j.mu.writer
-	if w == nil || !w.Fits(size, false) {
+	if w == nil || !w.Fits(size, j.stage != nil && !w.Empty()) {
 		return j.nextLocked()
 	}
 	if j.stage == nil && j.mu.unclaimed && w.Fits(size, true) {
@@ -234,6 +237,9 @@ func (j *Journal) rollLocked() error {
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
+	if err := j.endGroupLocked(); err != nil {
+		return errors.Join(err, seg.Drop())
+	}
 	w := j.mu.writer
 	if err := w.Take().Move(); err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
@@ -296,10 +302,13 @@ func (j *Journal) markLocked(m segment.Mark) error {
 
 // endGroupLocked ends what is staged with a mark. It says what was durable before, so it costs no
 // sync of its own; and it shows that there was a group, if the beginning of that gets lost: in a
-// recycled segment, where bytes behind the end mean nothing, nothing else would. There is always
-// room for it behind records: that of a closing mark.
+// recycled segment, where bytes behind the end mean nothing, nothing else would. In another one it
+// is left out where only a closing mark has room behind it.
 func (j *Journal) endGroupLocked() error {
 	if j.stage == nil || !j.mu.unmarked {
+		return nil
+	}
+	if w := j.mu.writer; !w.Segment().Recycled && !w.Fits(0, true) {
 		return nil
 	}
 	return j.markLocked(j.mark())

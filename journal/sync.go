@@ -22,8 +22,9 @@ type syncer struct {
 		covered chan struct{} // closed when the sync that is under way is done; nil if nobody waits
 		done    chan struct{} // the same for the one after it, at the latest when the turn ends
 
-		waiting  int // goroutines that wait, but for those for a structural change
-		released int // how many waited for the turn before
+		waiting  int // goroutines that wait for done, but for those for a structural change
+		covering int // that wait for covered
+		released int // that were woken last
 		changes  int // structural changes that wait for the turn: the next one is theirs
 	}
 
@@ -77,7 +78,7 @@ func (s *syncer) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.busy = false
-	s.mu.released, s.mu.waiting = s.mu.waiting, 0
+	s.mu.released, s.mu.covering, s.mu.waiting = s.mu.covering+s.mu.waiting, 0, 0
 	s.wakeLocked(&s.mu.covered)
 	s.wakeLocked(&s.mu.done)
 }
@@ -95,6 +96,7 @@ func (s *syncer) cover() {
 	defer s.mu.Unlock()
 	s.wakeLocked(&s.mu.covered)
 	s.mu.covered, s.mu.done = s.mu.done, nil
+	s.mu.covering, s.mu.waiting = s.mu.waiting, 0
 }
 
 // goOn wakes those whom the last sync has covered. The caller keeps the turn, unless a structural
@@ -106,6 +108,7 @@ func (s *syncer) goOn() bool {
 		return false
 	}
 	s.wakeLocked(&s.mu.covered)
+	s.mu.released, s.mu.covering = s.mu.covering, 0
 	return true
 }
 
@@ -240,24 +243,28 @@ func (j *Journal) muchWaits() bool {
 
 // syncTurn syncs with the turn that the caller has taken, unless somebody has just done it. A
 // record that is not durable then was dropped.
-func (j *Journal) syncTurn(seq Seq) error {
+func (j *Journal) syncTurn(seq Seq) (err error) {
+	goesOn := false
+	defer func() {
+		if !goesOn {
+			j.syncer.leave()
+		}
+	}()
 	switch {
 	case j.Durable() >= seq:
-		j.syncer.leave()
 		return j.failed()
 	case j.released:
-		j.syncer.leave()
 		return ErrClosed
 	}
 	j.gather()
-	err := j.syncAll()
-	if err == nil && j.Durable() < seq {
+	if err := j.syncAll(); err != nil {
+		return err
+	}
+	if j.Durable() < seq {
 		err = notFound(seq)
 	}
-	if err == nil && j.muchWaits() && j.syncer.goOn() {
+	if goesOn = j.muchWaits() && j.syncer.goOn(); goesOn {
 		go j.syncOn()
-	} else {
-		j.syncer.leave()
 	}
 	return err
 }

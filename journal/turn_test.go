@@ -4,6 +4,11 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"mmjournal/segment"
 )
 
 // TestChangeComesFirst: a structural change gets the turn that ends next, however many goroutines
@@ -62,4 +67,43 @@ func TestTurnIsGivenUpForAChange(t *testing.T) {
 		<-done
 		s.leave()
 	})
+}
+
+// TestPanicLeavesTheTurn: a panic within a sync, of a logger here, does not keep the turn.
+func TestPanicLeavesTheTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := stagedJournal(t, segment.NewHeapFS(), "x", 0)
+		j.log = zap.New(zapcore.NewNopCore())
+		if _, err := j.Append([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		j.log = zap.New(panicCore{zapcore.NewNopCore()})
+		j.mu.Lock()
+		j.mu.writer.Segment().Release() // so that the next sync fails
+		j.mu.Unlock()
+		func() {
+			defer func() {
+				if r := recover(); r != "logger" {
+					t.Errorf("%v, want the logger's panic", r)
+				}
+			}()
+			_, _ = j.Append([]byte("y"))
+		}()
+		j.log = zap.NewNop()
+		if err := j.Close(); err == nil {
+			t.Error("closed without an error")
+		}
+	})
+}
+
+// panicCore panics on errors.
+type panicCore struct{ zapcore.Core }
+
+func (panicCore) Enabled(zapcore.Level) bool { return true }
+
+func (c panicCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if e.Level >= zapcore.ErrorLevel {
+		panic("logger")
+	}
+	return ce
 }

@@ -85,7 +85,8 @@ func writeIdentityOver(fsys FS, path string, id *Identity) error {
 }
 
 // writeOver puts a group into a recycled segment: with zeros up to the end of the page behind it,
-// where there are none yet, and its first word last. The error is that of the file system.
+// where there are none yet, and its first word last. The error is that of the file system, or
+// ErrShort.
 func (g Group) writeOver() error {
 	s := g.w.s
 	p := g.buf

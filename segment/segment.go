@@ -243,17 +243,22 @@ func (s *Segment) Sync() error {
 	if err := f.Datasync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
-	size, err := f.Size()
-	if err == nil && size < s.Size {
-		err = fmt.Errorf("%w: somebody has cut it to %d bytes", ErrShort, size)
-	}
-	if err != nil {
+	if err := s.isWhole(f); err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
 	s.mu.Lock()
 	s.mu.synced = end
 	s.mu.Unlock()
 	return nil
+}
+
+// isWhole returns ErrShort if somebody has cut the file.
+func (s *Segment) isWhole(f File) error {
+	size, err := f.Size()
+	if err == nil && size < s.Size {
+		err = fmt.Errorf("%w: somebody has cut it to %d bytes", ErrShort, size)
+	}
+	return err
 }
 
 // Release closes the file: the segment is full and durable, or only read from now on. The mapping

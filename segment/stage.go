@@ -185,12 +185,24 @@ func (s *Segment) write(p []byte, at Offset) error {
 	s.mu.Unlock()
 	err := errReleased
 	if f != nil {
-		_, err = f.WriteAt(p, int64(at))
+		err = s.writeTo(f, p, at)
 	}
 	if err != nil {
 		return fmt.Errorf("append %s at offset %d: %w", s.path, at, err)
 	}
 	return nil
+}
+
+// writeTo looks at the size first if the write ends where the file does: there it would hide from
+// Sync that somebody has cut the file.
+func (s *Segment) writeTo(f File, p []byte, at Offset) error {
+	if int64(at)+int64(len(p)) == s.Size {
+		if err := s.isWhole(f); err != nil {
+			return err
+		}
+	}
+	_, err := f.WriteAt(p, int64(at))
+	return err
 }
 
 var errReleased = errors.New("file is closed already")

@@ -68,7 +68,11 @@ func (w *Writer) Position() Position { return Position{w.s.Ordinal, w.at} }
 // Next returns the seq that the next record gets.
 func (w *Writer) Next() Seq { return w.next }
 
-// Fits reports whether records whose frames take n bytes fit, a mark before them included.
+// Empty reports whether nothing has been appended but the link.
+func (w *Writer) Empty() bool { return w.at == LinkEnd }
+
+// Fits reports whether records whose frames take n bytes fit, with one mark beside them if asked
+// for, and another one behind all that.
 func (w *Writer) Fits(n int64, mark bool) bool {
 	if mark {
 		n += markFrame
@@ -112,11 +116,11 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	case 1:
 		return w.Append(payloads[0], crcs[0])
 	}
-	defer w.catch("append", debug.SetPanicOnFault(true), &err)
 	size := int64(0)
 	for _, p := range payloads {
 		size += FrameSize(int64(len(p)))
 	}
+	defer w.catch("append", debug.SetPanicOnFault(true), &err)
 	w.begin(size)
 	var first []byte
 	var firstWord uint64
@@ -249,8 +253,8 @@ func (w *Writer) complete(f []byte, n int, crc uint32) {
 	w.publish(f, word)
 }
 
-// index notes where a record is. Nobody meets it there before it is published; nothing that may yet
-// be taken back is noted.
+// index notes where a record is. Nobody meets it there before it is published, which is next, and
+// can fail only with a fault: nothing is appended after that.
 func (w *Writer) index(seq Seq, at Offset) { w.s.index.add(seq-w.s.Link.Base, at, w.stamp) }
 
 // fill completes the next frame, whose payload is in place, but for its publication, which it

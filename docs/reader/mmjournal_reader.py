@@ -3,7 +3,7 @@
 Prints "seq<TAB>payload in hex" for each live record; warnings and errors go to stderr.
 Exit codes: 0 intact (a torn tail is a warning), 1 damaged or corrupt, 2 usage, 3 anything else.
 """
-import argparse, array, binascii, bisect, functools, mmap, os, re, struct, sys
+import argparse, array, binascii, bisect, fcntl, functools, mmap, os, re, struct, sys
 
 PAGE, CHUNK, NAME, NOTHING = 4096, 1 << 20, "%016d.seg", (0, 0)  # NOTHING: a position before all others
 RECORD, BATCH, BATCH_END, MARK, LINK, SEAL, VOID = range(1, 8)
@@ -46,7 +46,7 @@ class Segment:
     def __init__(self, path, ordinal):
         self.path, self.ordinal, self.name = path, ordinal, os.path.basename(path)
         self.link = self.successor = self.newer = self.fault = None  # successor: that a seal names, with its salt
-        self.base, self.end, self.said = 0, PAGE, []  # said, by link and marks: highest claim, first live seq, offset
+        self.seen, self.base, self.end, self.said = None, 0, PAGE, []  # said, by link and marks: highest claim, first live seq, offset
         try:
             require(os.path.getsize(path) >= PAGE, "shorter than an identity")
             check_file(self.data[:PAGE], self.name, b"mmjseg\r\n", PAGE)
@@ -65,7 +65,12 @@ class Segment:
     @functools.lru_cache(64)                    # few at a time: each one holds a file descriptor
     def data(self):
         with open(self.path, "rb") as f:
-            return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as long as it is mapped, nobody writes over it (§3.1)
+            data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        self.seen = self.seen or data[:PAGE]
+        if data[:PAGE] != self.seen:
+            raise ValueError("%s: is another segment by now; a writer is at work" % self.name)
+        return data
 
     def frame(self, at):
         """(offset behind it, kind, seq) of the frame at `at`; zeros if one of §4's conditions 1 to 4, 8 is not met."""

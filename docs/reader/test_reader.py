@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Tests mmjournal_reader.py with small journals, built here by an encoder of their own (see segment/FORMAT.md)."""
+import fcntl
+import importlib.util
 import os
 import struct
 import subprocess
@@ -138,6 +140,30 @@ class ReaderTest(unittest.TestCase):
         for piece in err or ():
             self.assertIn(piece, rest, run.stderr)
             rest = rest[rest.index(piece) + len(piece):]
+
+    # ---- a writer that writes over old files ----
+
+    def test_recycled_meanwhile(self):
+        spec = importlib.util.spec_from_file_location("mmjournal_reader", READER)
+        reader = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(reader)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "%016d.seg" % 1)
+            with open(path, "wb") as f:
+                f.write(self.one().bytes)
+            found = reader.Segment(path, 1)
+            self.assertIsNone(found.fault)
+            with open(path, "r+b") as f:
+                with self.assertRaises(BlockingIOError):
+                    fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is mapped
+                f.write(Seg(1, id=bytes(range(1, 17))).link().record(b"other").bytes)
+            reader.Segment.data.fget.cache_clear()
+            with self.assertRaisesRegex(ValueError, "is another segment by now"):
+                found.data
+            with open(path, "r+b") as f:
+                fcntl.flock(f, fcntl.LOCK_EX)
+                with self.assertRaises(OSError):
+                    reader.Segment(path, 1)
 
     # ---- one segment ----
 

@@ -33,10 +33,11 @@ var stageBugs = []bug{
 	{
 		name: "the error of the write that moves a group is swallowed",
 		file: "segment/stage.go",
-		old: `		_, err = f.WriteAt(p, int64(at))
+		old: `	_, err := f.WriteAt(p, int64(at))
+	return err
 `,
-		new: `		f.WriteAt(p, int64(at))
-		err = nil
+		new: `	f.WriteAt(p, int64(at))
+	return nil
 `,
 		pkg: "./journal", run: errs,
 		cost: "records are acknowledged that were never written",
