@@ -283,3 +283,35 @@ func TestOpenShort(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
+
+// TestReaderFaultsDeep: a fault while frames are copied is an error also where the goroutine's
+// stack has to grow for the panic, wherever it ends.
+func TestReaderFaultsDeep(t *testing.T) {
+	w := realWriter(t, 0)
+	s := w.s
+	at, err := s.Locate(200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(s.Path(), int64(at)&^(64<<10-1)); err != nil {
+		t.Fatal(err)
+	}
+	for depth := range 256 {
+		errs := make(chan error)
+		go func() {
+			r := Reader{s: s, at: at, seq: 200}
+			errs <- deep(depth, func() error { _, err := r.Next(); return err })
+		}()
+		expectFault(t, <-errs, s, "read", at&^(64<<10-1))
+	}
+}
+
+// deep calls fn behind so many frames of the stack.
+//
+//go:noinline
+func deep(n int, fn func() error) error {
+	if n == 0 {
+		return fn()
+	}
+	return deep(n-1, fn)
+}

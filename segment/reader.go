@@ -3,24 +3,26 @@ package segment
 import "runtime/debug"
 
 // A reader copies stretches of this size: what it copies stays in the processor's first cache until
-// it is checked. Larger frames are checked where they lie, and then copied.
+// it is asked for.
 const stretch = 4 << 10
 
-// Reader reads the records of a segment one after the other. It copies a stretch of frames at a
-// time and checks the copy: what it returns is what it has checked, whatever happens to the file,
-// and one guard against faults serves many records. (Large frames are checked first, and then
-// copied.)
+// For a larger frame a reader makes room only when it has been found good where it lies: nobody has
+// checked its length before.
+const believed = 1 << 20
+
+// Reader reads the records of a segment one after the other. It copies a stretch of records at a
+// time and checks what it copies: what it returns is what it has checked, whatever happens to the
+// file, and one guard against faults serves many records.
 //
 // The zero value is ready for Start. A reader is for one goroutine, and for as long as the caller
 // keeps the segment mapped.
 type Reader struct {
 	s     *Segment
-	at    Offset // of the next frame
-	seq   Seq    // of the next record
-	rest  []byte // the end of buf: the next frame, and what was copied behind it
-	limit Offset // how far frames were published when buf was filled
+	at    Offset // behind the frames that have been copied
+	seq   Seq    // of the record there
+	rest  []byte // the end of what was copied to buf: good frames of records, not returned yet
 	buf   []byte
-	large []byte
+	large []byte // a frame that buf has no room for
 }
 
 // Start begins anew at the record seq, which must be published in s.
@@ -33,84 +35,79 @@ func (r *Reader) Start(s *Segment, seq Seq) (err error) {
 // Next returns the payload of the next record, which must be published. It is the caller's until
 // the next call. Damage comes as from Segment.Read; there is nothing to go on with then.
 func (r *Reader) Next() ([]byte, error) {
-	if len(r.rest) >= HeaderSize {
-		f := r.rest
-		first, second := le.Uint64(f), le.Uint64(f[8:])
-		length := uint64(uint32(first))
-		size := (length + 7) &^ 7
-		if length >= HeaderSize && size <= uint64(len(f)) &&
-			second>>8 == uint64(r.seq) && Kind(second).IsRecord() && padded(f, length) &&
-			frameChecksum(f[HeaderSize:length], r.s.Salt, r.at, uint32(length), second) ==
-				uint32(first>>32) {
-			r.rest = f[size:]
-			r.at += Offset(size)
-			r.seq++
-			return f[HeaderSize:length:length], nil
+	if len(r.rest) == 0 {
+		if err := r.fill(); err != nil {
+			return nil, err
 		}
 	}
-	return r.next()
+	f := r.rest
+	length := uint64(le.Uint32(f))
+	r.rest = f[(length+7)&^7:]
+	return f[HeaderSize:length:length], nil
 }
 
-// next is Next for everything but a good record that is copied already.
-func (r *Reader) next() ([]byte, error) {
-	for {
-		f := r.rest
-		var h header
-		var err error
-		if len(f) >= HeaderSize {
-			h, err = parseHeader(le.Uint64(f), le.Uint64(f[8:]), int64(r.limit-r.at))
-			if err != nil {
-				return nil, r.s.corrupt(r.at, r.seq, err)
-			}
-		}
-		if len(f) < HeaderSize || h.size() > Offset(len(f)) {
-			if large, err := r.fill(); err != nil || large {
-				return r.large, err
-			}
-			continue
-		}
-		if err := h.check(f, r.at, r.s.Salt); err != nil {
-			return nil, r.s.corrupt(r.at, r.seq, err)
-		}
-		if h.seq != r.seq {
-			return nil, r.s.corrupt(r.at, r.seq, ErrSeq)
-		}
-		r.rest = f[h.size():]
-		r.at += h.size()
-		if h.kind.IsRecord() {
-			r.seq++
-			return f[HeaderSize:h.length:h.length], nil
-		}
-	}
-}
-
-// fill copies the next stretch. If a large frame comes next it reads the record there, or the next
-// one behind, into r.large instead, and returns true.
-func (r *Reader) fill() (large bool, err error) {
+// fill makes rest one frame at least.
+func (r *Reader) fill() (err error) {
 	s := r.s
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)
-	b, end := s.published()
-	if r.at >= end {
-		return false, s.corrupt(r.at, r.seq, ErrHole)
-	}
-	h, err := readHeader(b, r.at)
-	if err != nil {
-		return false, s.corrupt(r.at, r.seq, err)
-	}
-	if h.size() > stretch {
-		p, next, err := s.readAt(r.at, r.seq)
-		if err != nil {
-			return false, err
-		}
-		r.large = append(r.large[:0], p...)
-		r.at, r.rest = next, nil
-		r.seq++
-		return true, nil
-	}
 	if r.buf == nil {
 		r.buf = make([]byte, stretch)
 	}
-	n := stretch - stretch%h.size() // whole frames, if they are all of one size
-	r.rest, r.limit = r.buf[:copy(r.buf[:n], b[r.at:])], end
-	return false, nil
+	b, end := s.published()
+	if r.take(r.buf, b[min(r.at, end):]) {
+		return nil
+	}
+	for r.at < end {
+		if record, err := r.fillOne(b); err != nil || record {
+			return err
+		}
+	}
+	return s.corrupt(r.at, r.seq, ErrHole)
+}
+
+// take copies to buf what it can of the frames of records at the beginning of b. It reports whether
+// that is any.
+func (r *Reader) take(buf, b []byte) bool {
+	n, seq := copyFrames(buf, b, r.at, r.seq, r.s.Salt)
+	r.rest = buf[:n]
+	r.at += Offset(n)
+	r.seq = seq
+	return n > 0
+}
+
+// fillOne goes on behind the next frame of b, which is a large one, not a record's or damaged. It
+// reports whether it is a record's, which is rest then.
+func (r *Reader) fillOne(b []byte) (record bool, err error) {
+	at := r.at
+	h, err := readHeader(b, at)
+	if err == nil && h.size() > believed {
+		err = h.check(b[at:], at, r.s.Salt)
+	}
+	if err != nil {
+		return false, r.s.corrupt(at, r.seq, err)
+	}
+	size := int(h.size())
+	if cap(r.large) < size {
+		r.large = make([]byte, size)
+	}
+	f := r.large[:size]
+	if r.take(f, b[at:]) {
+		return true, nil
+	}
+	copy(f, b[at:]) // the copy says what is wrong, if anything still is
+	if h, err = parseHeader(le.Uint64(f), le.Uint64(f[8:]), int64(size)); err == nil {
+		err = h.check(f, at, r.s.Salt)
+	}
+	if err == nil && h.seq != r.seq {
+		err = ErrSeq
+	}
+	if err != nil {
+		return false, r.s.corrupt(at, r.seq, err)
+	}
+	r.at += h.size()
+	if h.kind.IsRecord() {
+		r.rest = f[:h.size()]
+		r.seq++
+	}
+	return h.kind.IsRecord(), nil
 }

@@ -81,3 +81,21 @@ func TestReaderPadding(t *testing.T) {
 		}
 	}
 }
+
+// TestReaderLargeDamage: a length that damage has made does not make a reader ask for as much
+// memory.
+func TestReaderLargeDamage(t *testing.T) {
+	w := heapWriter(t, 4<<20)
+	mustAppend(t, w, string(make([]byte, 3<<20)))
+	le.PutUint32(w.s.m.b[LinkEnd:], 2<<20)
+	var r Reader
+	if err := r.Start(w.s, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(); !errors.Is(err, ErrChecksum) {
+		t.Errorf("%v, want %v", err, ErrChecksum)
+	}
+	if cap(r.large) > 0 {
+		t.Errorf("room for %d bytes", cap(r.large))
+	}
+}
