@@ -198,3 +198,33 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRecordsSynced reads records in order that were synced one by one: each has a mark behind
+// it.
+func BenchmarkRecordsSynced(b *testing.B) {
+	for _, n := range []int{16, 128, 1024} {
+		b.Run(fmt.Sprintf("%dB", n), func(b *testing.B) {
+			j, err := journal.OpenFS(segment.NewMemFS(), "x", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer j.Close()
+			for range 20_000 {
+				if _, err := j.Append(make([]byte, n)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ResetTimer()
+			for i := 0; i < b.N; {
+				for _, err := range j.Records(1) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					if i++; i >= b.N {
+						break
+					}
+				}
+			}
+		})
+	}
+}

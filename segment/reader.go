@@ -54,7 +54,15 @@ func (r *Reader) fill() (err error) {
 		r.buf = make([]byte, stretch)
 	}
 	b, end := s.published()
-	if r.take(r.buf, b[min(r.at, end):]) {
+	n := 0
+	for r.at < end {
+		n += r.take(r.buf[n:], b[r.at:])
+		if r.at >= end || !r.skip(r.buf[n:], b) {
+			break
+		}
+	}
+	if n > 0 {
+		r.rest = r.buf[:n]
 		return nil
 	}
 	for r.at < end {
@@ -65,14 +73,30 @@ func (r *Reader) fill() (err error) {
 	return s.corrupt(r.at, r.seq, ErrHole)
 }
 
-// take copies to buf what it can of the frames of records at the beginning of b. It reports whether
-// that is any.
-func (r *Reader) take(buf, b []byte) bool {
+// take copies to buf what it can of the frames of records at the beginning of b. It returns how
+// many bytes that is.
+func (r *Reader) take(buf, b []byte) int {
 	n, seq := copyFrames(buf, b, r.at, r.seq, r.s.Salt)
-	r.rest = buf[:n]
 	r.at += Offset(n)
 	r.seq = seq
-	return n > 0
+	return n
+}
+
+// skip goes on behind the next frame of b if that is a good one, not a record's, and buf has room
+// to check a copy. Anything else it leaves to others.
+func (r *Reader) skip(buf, b []byte) bool {
+	h, err := readHeader(b, r.at)
+	if err != nil || h.kind.IsRecord() || h.size() > Offset(len(buf)) {
+		return false
+	}
+	f := buf[:h.size()]
+	copy(f, b[r.at:])
+	h, err = parseHeader(le.Uint64(f), le.Uint64(f[8:]), int64(len(f)))
+	if err != nil || h.kind.IsRecord() || h.seq != r.seq || h.check(f, r.at, r.s.Salt) != nil {
+		return false
+	}
+	r.at += h.size()
+	return true
 }
 
 // fillOne goes on behind the next frame of b, which is a large one, not a record's or damaged. It
@@ -91,7 +115,8 @@ func (r *Reader) fillOne(b []byte) (record bool, err error) {
 		r.large = make([]byte, size)
 	}
 	f := r.large[:size]
-	if r.take(f, b[at:]) {
+	if n := r.take(f, b[at:]); n > 0 {
+		r.rest = f[:n]
 		return true, nil
 	}
 	copy(f, b[at:]) // the copy says what is wrong, if anything still is
