@@ -79,21 +79,38 @@ func BenchmarkAppendFunc(b *testing.B) {
 }
 
 func BenchmarkAppendParallel(b *testing.B) {
-	for _, goroutines := range []int{2, 16, 64} {
-		b.Run(fmt.Sprint(goroutines), func(b *testing.B) {
-			j := benchOpen(b, journal.Published)
-			b.SetBytes(128)
-			b.SetParallelism((goroutines + 1) / 2)
-			b.RunParallel(func(pb *testing.PB) {
-				p := make([]byte, 128)
-				for pb.Next() {
-					if _, err := j.Append(p); err != nil {
-						b.Error(err)
-						return
-					}
+	benchParallel(b, (*journal.Journal).Append)
+}
+
+// BenchmarkAppendFuncParallel has function and checksum under the lock, where Append has a copy.
+func BenchmarkAppendFuncParallel(b *testing.B) {
+	benchParallel(b, func(j *journal.Journal, p []byte) (journal.Seq, error) {
+		return j.AppendFunc(len(p), func(dst []byte) error { copy(dst, p); return nil })
+	})
+}
+
+func benchParallel(b *testing.B, add func(*journal.Journal, []byte) (journal.Seq, error)) {
+	for _, size := range []int{128, 16 << 10} {
+		for _, goroutines := range []int{2, 16, 64} {
+			b.Run(fmt.Sprintf("%d/%d", size, goroutines), func(b *testing.B) {
+				j := benchOpen(b, journal.Published)
+				b.SetBytes(int64(size))
+				b.SetParallelism((goroutines + 1) / 2)
+				if _, err := add(j, nil); err != nil { // which waits for a segment
+					b.Fatal(err)
 				}
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					p := make([]byte, size)
+					for pb.Next() {
+						if _, err := add(j, p); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
