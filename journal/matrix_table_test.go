@@ -119,7 +119,7 @@ func TestDamageMatrix(t *testing.T) {
 	states := newMatrixStates(t)
 	share := matrixShare(states)
 	if testing.Short() || raceEnabled {
-		share /= 50
+		share /= 200
 	}
 	c := torture.Start(t, "damage matrix", share)
 	m := newMatrix()

@@ -21,8 +21,13 @@ import (
 // Every record that anybody is shown is held against the bytes that its author must have appended
 // there; whatever was reported to anybody must be there after each death, until it is dropped.
 
-// soakLives is how many processes write to a journal, one after the other.
-const soakLives = 20
+// soakLives returns how many processes write to a journal, one after the other.
+func soakLives() int {
+	if testing.Short() {
+		return 12
+	}
+	return 20
+}
 
 // ending is how a life ends.
 type ending int
@@ -111,11 +116,11 @@ func soakOnce(dir string, seed uint64) (*soak, error) {
 	if err != nil {
 		return s, err
 	}
-	for ; s.life < soakLives && err == nil; s.life++ {
+	for ; s.life < soakLives() && err == nil; s.life++ {
 		if err = errors.Join(s.live(s.draw()), f.ended()); err != nil {
 			break
 		}
-		if s.r.IntN(4) == 0 || s.life == soakLives-1 {
+		if s.r.IntN(4) == 0 || s.life == soakLives()-1 {
 			err = f.wait(s.book.last)
 		}
 		if s.r.IntN(8) == 0 && err == nil { // nobody may mind
@@ -139,7 +144,7 @@ func (s *soak) draw() (end ending, after int, part float64) {
 	end = soakEndings[s.r.IntN(len(soakEndings))]
 	after = 1 + s.r.IntN([]int{3, 100, 3000, 6000}[s.r.IntN(4)])
 	part = 1.2 * s.r.Float64()
-	if s.life == soakLives-1 {
+	if s.life == soakLives()-1 {
 		end = closedCleanly
 	}
 	s.args.Life = uint32(s.life)
