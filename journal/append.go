@@ -142,8 +142,9 @@ func (j *Journal) usable() error {
 
 // roomLocked makes room for frames of records that take size bytes: it starts this life's first
 // segment, or rolls to the next one, if need be. A claim that waits to be written goes first.
-// Behind staged records, two marks have room: the one that ends the group, and that of a truncation or of
-// a clean end, which must not need a new segment when the disk is full. (Records that fill a
+//
+// Behind staged records, two marks have room: the one that ends the group, and that of a truncation
+// or of a clean end, which must not need a new segment when the disk is full. (Records that fill a
 // segment by themselves leave room for one.)
 func (j *Journal) roomLocked(size int64) error {
 	if err := j.usable(); err != nil {
