@@ -147,7 +147,8 @@ func TestDamageMatrix(t *testing.T) {
 	})
 	close(cases)
 	workers.Wait()
-	c.Note("%d changed something; at most %d operations and %d bytes on the heap in a case",
+	c.Note("%d changed something; at most %d operations in a case, and %d bytes on the heap in those "+
+		"that were alone",
 		m.n, m.ops, m.most)
 	t.Logf("%s\n%s", m.table("damage", m.classes, m.counts),
 		m.table("state", nil, m.states))

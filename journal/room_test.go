@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -83,6 +84,9 @@ func TestRoomBehindGroups(t *testing.T) {
 				var err error
 				for err == nil {
 					_, err = j.Append(make([]byte, size))
+				}
+				if !errors.Is(err, ErrNoSpace) {
+					t.Fatal(err)
 				}
 				if err := end(j); err != nil {
 					t.Errorf("%d spares, records of %d bytes: %s: %v", spares, size, name, err)

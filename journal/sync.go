@@ -24,7 +24,7 @@ type syncer struct {
 
 		waiting  int // goroutines that wait for done, but for those for a structural change
 		covering int // that wait for covered
-		released int // that were woken last
+		released int // that the end of the last turn has woken
 		changes  int // structural changes that wait for the turn: the next one is theirs
 	}
 
@@ -108,7 +108,7 @@ func (s *syncer) goOn() bool {
 		return false
 	}
 	s.wakeLocked(&s.mu.covered)
-	s.mu.released, s.mu.covering = s.mu.covering, 0
+	s.mu.covering = 0
 	return true
 }
 

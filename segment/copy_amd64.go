@@ -1,3 +1,5 @@
+//go:build !race
+
 package segment
 
 import "golang.org/x/sys/cpu"

@@ -1,3 +1,5 @@
+//go:build !race
+
 #include "funcdata.h"
 #include "go_asm.h"
 #include "textflag.h"

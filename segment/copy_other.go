@@ -1,6 +1,8 @@
-//go:build !amd64
+//go:build !amd64 || race
 
 package segment
+
+// The race detector sees what Go copies, not what an assembler does.
 
 // copyFrames copies good frames of records, from the seq on, from src, which begins at an offset,
 // to dst, until one is not that or there is no room for it. It returns how many bytes those frames

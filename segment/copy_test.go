@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -124,6 +125,8 @@ func TestCopyFrames(t *testing.T) {
 func FuzzCopyFrames(f *testing.F) {
 	f.Add([]byte("\x01\x00\x04abcd\x01\x00\x00\x02\x00\x07abcdefg\x04\x00\x00"), uint16(0), uint8(0))
 	f.Add([]byte("\x01\x00\x10aaaabbbbccccdddd"), uint16(9), uint8(1))
+	long := strings.Repeat("abcdefg", 30)
+	f.Add([]byte("\x01\x00\xd2"+long+"\x02\x00\x60"+long[:96]), uint16(0), uint8(0))
 	f.Fuzz(func(t *testing.T, script []byte, place uint16, change uint8) {
 		id := testIdentity(1)
 		b := make([]byte, MinSize)

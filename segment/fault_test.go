@@ -306,6 +306,43 @@ func TestReaderFaultsDeep(t *testing.T) {
 	}
 }
 
+// TestReaderFaultsLate: what was copied before a fault, a mark between it included, is returned
+// before the error is; and the error comes again, not the records behind.
+func TestReaderFaultsLate(t *testing.T) {
+	w := realWriter(t, 0)
+	s := w.s
+	if ok, err := w.Mark(Mark{FirstLive: 1, Time: testTime}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	next := w.Next()
+	at := w.Position().Offset
+	cut := (at + 64<<10) &^ (64<<10 - 1) // for pages of 64 KiB, too
+	for w.Position().Offset < cut+4096 {
+		mustAppend(t, w, "y")
+		if ok, err := w.Mark(Mark{FirstLive: 1, Time: testTime}); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	if err := os.Truncate(s.Path(), int64(cut)); err != nil {
+		t.Fatal(err)
+	}
+	r := Reader{s: s, at: at, seq: next}
+	var err error
+	read := next
+	for ; err == nil; read++ {
+		_, err = r.Next()
+	}
+	expectFault(t, err, s, "read", cut)
+	const frames = HeaderSize + 8 + markFrame
+	if got, want := read-1-next, Seq((cut-at)/frames); got < want-1 || got > want+1 {
+		t.Errorf("%d records before the fault, want %d", got, want)
+	}
+	for range 2 {
+		_, err = r.Next()
+		expectFault(t, err, s, "read", cut)
+	}
+}
+
 // deep calls fn behind so many frames of the stack.
 //
 //go:noinline

@@ -1,6 +1,9 @@
 package segment
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+	"slices"
+)
 
 // A reader copies stretches of this size: what it copies stays in the processor's first cache until
 // it is asked for.
@@ -36,7 +39,7 @@ func (r *Reader) Start(s *Segment, seq Seq) (err error) {
 // the next call. Damage comes as from Segment.Read; there is nothing to go on with then.
 func (r *Reader) Next() ([]byte, error) {
 	if len(r.rest) == 0 {
-		if err := r.fill(); err != nil {
+		if err := r.fill(); err != nil && len(r.rest) == 0 {
 			return nil, err
 		}
 	}
@@ -46,7 +49,8 @@ func (r *Reader) Next() ([]byte, error) {
 	return f[HeaderSize:length:length], nil
 }
 
-// fill makes rest one frame at least.
+// fill makes rest one frame at least. After a fault, rest is what was copied before it, and the next
+// fill meets the fault again.
 func (r *Reader) fill() (err error) {
 	s := r.s
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)
@@ -57,12 +61,12 @@ func (r *Reader) fill() (err error) {
 	n := 0
 	for r.at < end {
 		n += r.take(r.buf[n:], b[r.at:])
+		r.rest = r.buf[:n]
 		if r.at >= end || !r.skip(r.buf[n:], b) {
 			break
 		}
 	}
 	if n > 0 {
-		r.rest = r.buf[:n]
 		return nil
 	}
 	for r.at < end {
@@ -111,9 +115,7 @@ func (r *Reader) fillOne(b []byte) (record bool, err error) {
 		return false, r.s.corrupt(at, r.seq, err)
 	}
 	size := int(h.size())
-	if cap(r.large) < size {
-		r.large = make([]byte, size)
-	}
+	r.large = slices.Grow(r.large[:0], size)
 	f := r.large[:size]
 	if n := r.take(f, b[at:]); n > 0 {
 		r.rest = f[:n]

@@ -57,6 +57,55 @@ func TestReaderDamage(t *testing.T) {
 	}
 }
 
+// TestReaderDamagedMark: the same for a mark behind two records.
+func TestReaderDamagedMark(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(b []byte, at Offset, salt uint64)
+		want   error
+	}{
+		{"nothing", func([]byte, Offset, uint64) {}, nil},
+		{"payload", func(b []byte, at Offset, _ uint64) { b[at+HeaderSize] ^= 1 }, ErrChecksum},
+		{"checksum", func(b []byte, at Offset, _ uint64) { b[at+7] ^= 1 }, ErrChecksum},
+		{"length", func(b []byte, at Offset, salt uint64) {
+			putFrame(b, at, salt, 3, KindMark, make([]byte, markPayload-8))
+		}, ErrFrame},
+		{"seq", func(b []byte, at Offset, salt uint64) {
+			putFrame(b, at, salt, 4, KindMark, b[at+HeaderSize:][:markPayload])
+		}, ErrSeq},
+		{"flags", func(b []byte, at Offset, salt uint64) {
+			putFrame(b, at, salt, 3, KindMark|0x20, b[at+HeaderSize:][:markPayload])
+		}, ErrVersion},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := heapWriter(t, MinSize)
+			mustAppend(t, w, "aaa", "bbb")
+			at := w.Position().Offset
+			if ok, err := w.Mark(Mark{FirstLive: 1, Time: testTime}); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			mustAppend(t, w, "ccc")
+			c.damage(w.s.m.b, at, w.s.Salt)
+			var r Reader
+			if err := r.Start(w.s, 1); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"aaa", "bbb"} {
+				if p, err := r.Next(); string(p) != want || err != nil {
+					t.Fatalf("%q, %v, want %q", p, err, want)
+				}
+			}
+			p, err := r.Next()
+			var ce *CorruptError
+			switch {
+			case c.want == nil && string(p) == "ccc" && err == nil:
+			case !errors.Is(err, c.want) || !errors.As(err, &ce) || ce.Offset != at || ce.Seq != 3:
+				t.Errorf("%v, want %v at %d", err, c.want, at)
+			}
+		})
+	}
+}
+
 // TestReaderPadding: every length of payload, of frames that fill stretches and that do not.
 func TestReaderPadding(t *testing.T) {
 	w := heapWriter(t, 1<<20)

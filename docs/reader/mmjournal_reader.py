@@ -3,7 +3,7 @@
 Prints "seq<TAB>payload in hex" for each live record; warnings and errors go to stderr.
 Exit codes: 0 intact (a torn tail is a warning), 1 damaged or corrupt, 2 usage, 3 anything else.
 """
-import argparse, array, binascii, bisect, fcntl, functools, mmap, os, re, struct, sys
+import argparse, array, binascii, bisect, errno, fcntl, functools, mmap, os, re, struct, sys
 
 PAGE, CHUNK, NAME, NOTHING = 4096, 1 << 20, "%016d.seg", (0, 0)  # NOTHING: a position before all others
 RECORD, BATCH, BATCH_END, MARK, LINK, SEAL, VOID = range(1, 8)
@@ -65,7 +65,10 @@ class Segment:
     @functools.lru_cache(64)                    # few at a time: each one holds a file descriptor
     def data(self):
         with open(self.path, "rb") as f:
-            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as long as it is mapped, nobody writes over it (§3.1)
+            try:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)  # while it is mapped, nobody writes over it (§3.1)
+            except OSError as error:                           # without locks, nobody ever does
+                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL): raise
             data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
         self.seen = self.seen or data[:PAGE]
         if data[:PAGE] != self.seen:

@@ -47,6 +47,9 @@ func checkTree(tree fs.FS) (*checker, error) {
 			return err
 		case d.IsDir() && name != "." && skipDir(tree, name):
 			return fs.SkipDir
+		case path.Ext(name) == ".s" && !assembly.MatchString(name):
+			c.report(name, "assembly", "belongs into %v", assembly)
+			return nil
 		case d.IsDir() || path.Ext(name) != ".go":
 			return nil
 		}

@@ -59,6 +59,9 @@ var guards = []guard{
 		`^(Flock|FcntlFlock|SYS_FLOCK)$`)},
 }
 
+// assembly is where there may be some.
+var assembly = regexp.MustCompile(`^segment/(crc|copy)_[a-z0-9]+\.s$`)
+
 // systemPackages are those through which system calls are made.
 var systemPackages = []string{"golang.org/x/sys/unix", "golang.org/x/sys/windows", "syscall"}
 
@@ -211,6 +214,9 @@ func TestArchitectureFindsViolations(t *testing.T) {
 			[]string{"journal/a.go: length"}},
 		{"too long a test", "journal/a_test.go", doc + strings.Repeat("\n", maxLines),
 			[]string{"journal/a_test.go: length"}},
+		{"assembly at home", "segment/copy_arm64.s", "", nil},
+		{"assembly elsewhere", "journal/copy_arm64.s", "",
+			[]string{"journal/copy_arm64.s: assembly"}},
 		{"testdata", "journal/testdata/a.go", `package p; import "unsafe"`, nil},
 		{"hidden", ".cache/a.go", `package p; import "unsafe"`, nil},
 		{"another module", "bench/peer/a.go", `package p; import "unsafe"`, nil},

@@ -4,6 +4,22 @@ package seeded_test
 // the next one, and reading.
 var laterBugs = []bug{
 	{
+		name: "a reader goes over a damaged mark",
+		file: "segment/reader.go",
+		old:  " || h.check(f, r.at, r.s.Salt) != nil {\n",
+		new:  " {\n",
+		pkg:  "./segment", run: "^TestReaderDamagedMark$",
+		cost: "damage below a durable claim is not noticed",
+	},
+	{
+		name: "a fault hides what was copied before it",
+		file: "segment/reader.go",
+		old:  "err != nil && len(r.rest) == 0 {",
+		new:  "err != nil {",
+		pkg:  "./segment", run: "^TestReaderFaultsLate$",
+		cost: "records that can be read are not",
+	},
+	{
 		name: "JOURNAL does not say what was dropped in front",
 		file: "recovery/search.go",
 		old: `		s.firstLive = max(s.firstLive, j.FirstLive)
