@@ -49,8 +49,8 @@ func (r *Reader) Next() ([]byte, error) {
 	return f[HeaderSize:length:length], nil
 }
 
-// fill makes rest one frame at least. After a fault, rest is what was copied before it, and the next
-// fill meets the fault again.
+// fill makes rest one frame at least. After a fault, rest is what was copied before it, and the
+// next fill meets the fault again.
 func (r *Reader) fill() (err error) {
 	s := r.s
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)
