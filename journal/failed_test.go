@@ -17,8 +17,7 @@ func TestNothingAfterFailure(t *testing.T) {
 	if _, err := j.Append([]byte("durable")); err != nil {
 		t.Fatal(err)
 	}
-	p := []byte("staged")
-	if _, err := j.append(p, segment.Checksum(p), FrameSize(len(p))); err != nil {
+	if err := Stage(j, []byte("staged")); err != nil {
 		t.Fatal(err)
 	}
 	_ = j.fail(errors.New("a disk"))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"mmjournal/recovery"
@@ -27,21 +26,10 @@ func TestLostSectorOfLastGroup(t *testing.T) {
 
 func checkLostSectors(t *testing.T, recycled bool, place int) {
 	const sector, frames = 512, 16 + 56 // frames: header of a record, and the mark behind it
-	o := &Options{SegmentSize: MinSegmentSize}
-	if recycled {
-		if runtime.GOOS != "linux" {
-			t.Skip("nothing is recycled here")
-		}
-		o.Spares = 2
+	if recycled && !canRecycle {
+		t.Skip("nothing is recycled here")
 	}
-	opts, err := o.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := open(segment.OS, t.TempDir(), opts, noFolio, false) // nothing in the background
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := stagedJournal(t, segment.OS, t.TempDir(), 2)
 	defer j.Close()
 	add := func(n int) {
 		t.Helper()
@@ -50,13 +38,8 @@ func checkLostSectors(t *testing.T, recycled bool, place int) {
 		}
 	}
 	add(1000)
-	for recycled && !newest(j).Recycled {
-		for range 5 {
-			add(4000)
-		}
-		if err := j.TruncateFront(j.Last()); err != nil {
-			t.Fatal(err)
-		}
+	if recycled {
+		untilRecycled(t, j, true)
 	}
 	at := func() int { return int(j.mu.writer.Position().Offset) }
 	gap := (place-at()%4096+4096)%4096 + 4096

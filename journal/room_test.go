@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,12 +30,7 @@ func (f fullFS) Open(path string, mode segment.OpenMode) (segment.File, error) {
 // stagedJournal returns a journal that prepares segments when they are needed, and syncs on demand.
 func stagedJournal(t *testing.T, fsys segment.FS, dir string, spares int) *Journal {
 	t.Helper()
-	o := Options{SegmentSize: MinSegmentSize, Spares: spares}
-	opts, err := o.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := open(fsys, dir, opts, noFolio, false)
+	j, err := OpenFS(fsys, dir, &Options{SegmentSize: MinSegmentSize, Spares: spares})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,12 +40,10 @@ func stagedJournal(t *testing.T, fsys segment.FS, dir string, spares int) *Journ
 // stageRecord appends without waiting for the sync.
 func stageRecord(t *testing.T, j *Journal, n int) Seq {
 	t.Helper()
-	p := bytes.Repeat([]byte{byte(n), 255}, n/2)
-	seq, err := j.append(p, segment.Checksum(p), segment.FrameSize(int64(n)))
-	if err != nil {
+	if err := Stage(j, bytes.Repeat([]byte{byte(n), 255}, n/2)); err != nil {
 		t.Fatal(err)
 	}
-	return seq
+	return j.mu.writer.Next() - 1
 }
 
 // untilRecycled appends and truncates until the newest segment is a recycled one, if it is to be.
@@ -64,6 +58,24 @@ func untilRecycled(t *testing.T, j *Journal, recycled bool) {
 		if err := j.TruncateFront(j.Last()); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// canRecycle: only on Linux is it known who uses a file.
+const canRecycle = runtime.GOOS == "linux"
+
+// onBothKinds tests a journal of which the newest segment is a new file, and one of which it is
+// written over an old one.
+func onBothKinds(t *testing.T, test func(t *testing.T, j *Journal)) {
+	for _, recycled := range []bool{false, true} {
+		t.Run(fmt.Sprint("recycled ", recycled), func(t *testing.T) {
+			if recycled && !canRecycle {
+				t.Skip("nothing is recycled here")
+			}
+			j := stagedJournal(t, segment.OS, t.TempDir(), 2)
+			untilRecycled(t, j, recycled)
+			test(t, j)
+		})
 	}
 }
 
@@ -125,12 +137,7 @@ func TestRoomBehindWholeSegment(t *testing.T) {
 // TestCutUnderneath: what was moved into a file that somebody then cuts is not acknowledged, though
 // the group behind it reaches the end of the file.
 func TestCutUnderneath(t *testing.T) {
-	for _, recycled := range []bool{false, true} {
-		if recycled && !canRecycle {
-			continue
-		}
-		j := stagedJournal(t, segment.OS, t.TempDir(), 2)
-		untilRecycled(t, j, recycled)
+	onBothKinds(t, func(t *testing.T, j *Journal) {
 		seg := newest(j)
 		for range 5 {
 			stageRecord(t, j, 8900)
@@ -143,27 +150,21 @@ func TestCutUnderneath(t *testing.T) {
 			t.Fatal(err)
 		}
 		for newest(j) == seg && j.failed() == nil {
-			p := make([]byte, 1000)
-			_, _ = j.append(p, segment.Checksum(p), segment.FrameSize(1000))
+			_ = Stage(j, make([]byte, 1000))
 		}
 		if err := j.waitDurable(t.Context(), lost); err == nil {
-			t.Errorf("recycled: %v: acknowledged", recycled)
+			t.Error("acknowledged")
 		}
 		if err := j.Close(); err == nil {
-			t.Errorf("recycled: %v: closed without an error", recycled)
+			t.Error("closed without an error")
 		}
-	}
+	})
 }
 
 // TestTailOfRolledGroup: where the beginning of a group is lost that went on in the next segment,
 // the report says how much of this segment that is.
 func TestTailOfRolledGroup(t *testing.T) {
-	for _, recycled := range []bool{false, true} {
-		if recycled && !canRecycle {
-			continue
-		}
-		j := stagedJournal(t, segment.OS, t.TempDir(), 2)
-		untilRecycled(t, j, recycled)
+	onBothKinds(t, func(t *testing.T, j *Journal) {
 		for j.mu.writer.Fits(12000, false) {
 			if _, err := j.Append(make([]byte, 4000)); err != nil {
 				t.Fatal(err)
@@ -196,12 +197,9 @@ func TestTailOfRolledGroup(t *testing.T) {
 		}
 		tail := k.Report().Tail
 		if least := int64(seg.End()-at) - 1024; tail == nil || tail.Bytes < least {
-			t.Errorf("recycled: %v: tail %+v, want %d bytes at least", recycled, tail, least)
+			t.Errorf("tail %+v, want %d bytes at least", tail, least)
 		}
 		k.Close()
 		j.Close()
-	}
+	})
 }
-
-// canRecycle: only on Linux is it known who uses a file.
-const canRecycle = runtime.GOOS == "linux"

@@ -18,7 +18,7 @@ func copyFramesPortable(dst, src []byte, at Offset, seq Seq, salt uint64) (n int
 		}
 		first, second := le.Uint64(f), le.Uint64(f[8:])
 		length := uint64(uint32(first))
-		size := (length + 7) &^ 7
+		size := pad8(length)
 		if length < HeaderSize || size > uint64(len(f)) ||
 			second>>8 != uint64(seq) || !Kind(second).IsRecord() || !padded(f, length) ||
 			frameChecksum(f[HeaderSize:length], salt, at+Offset(n), uint32(length), second) !=
@@ -31,4 +31,4 @@ func copyFramesPortable(dst, src []byte, at Offset, seq Seq, salt uint64) (n int
 }
 
 // sizeOf returns the size of the frame at the beginning of f, if it is one.
-func sizeOf(f []byte) uint64 { return (uint64(le.Uint32(f)) + 7) &^ 7 }
+func sizeOf(f []byte) uint64 { return pad8(uint64(le.Uint32(f))) }

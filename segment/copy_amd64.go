@@ -12,15 +12,17 @@ const longestPiece = 21 // words: what is read at three places is 504 bytes
 // last one of which CRC32Q itself multiplies by; V. Gopal et al., "Fast CRC Computation for iSCSI
 // Polynomial Using CRC32 Instruction", 2011.)
 var folds = func() (t [longestPiece + 1][2]uint64) {
-	power := func(n int) uint64 { // of x
-		p := uint32(1 << 31)
-		for range n {
-			p = p>>1 ^ p&1*castagnoli[128]
+	const last = 2 * longestPiece
+	var powers [last + 1]uint64 // of x: 64m-33
+	p := uint32(1 << 31)
+	for n := 1; n <= 64*last-33; n++ {
+		p = p>>1 ^ p&1*castagnoli[128]
+		if n%64 == 64-33 {
+			powers[n/64+1] = uint64(p)
 		}
-		return uint64(p)
 	}
 	for k := 1; k <= longestPiece; k++ {
-		t[k] = [2]uint64{power(128*k - 33), power(64*k - 33)}
+		t[k] = [2]uint64{powers[2*k], powers[k]}
 	}
 	return t
 }()

@@ -398,7 +398,7 @@ func MaxRecord(size int64) int64 {
 // FrameSize returns how many bytes of a segment a record with a payload of n bytes takes.
 func FrameSize(n int64) int64 { return pad8(n + HeaderSize) }
 
-func pad8[T ~int | ~int64](n T) T { return (n + 7) &^ 7 }
+func pad8[T ~int | ~int64 | ~uint64](n T) T { return (n + 7) &^ 7 }
 
 // zero reports whether all bytes of b are zero.
 func zero(b []byte) bool { return lastNonZero(b) < 0 }

@@ -44,8 +44,8 @@ func (r *Reader) Next() ([]byte, error) {
 		}
 	}
 	f := r.rest
-	length := uint64(le.Uint32(f))
-	r.rest = f[(length+7)&^7:]
+	length := int64(le.Uint32(f))
+	r.rest = f[pad8(length):]
 	return f[HeaderSize:length:length], nil
 }
 
@@ -93,14 +93,25 @@ func (r *Reader) skip(buf, b []byte) bool {
 	if err != nil || h.kind.IsRecord() || h.size() > Offset(len(buf)) {
 		return false
 	}
-	f := buf[:h.size()]
-	copy(f, b[r.at:])
-	h, err = parseHeader(le.Uint64(f), le.Uint64(f[8:]), int64(len(f)))
-	if err != nil || h.kind.IsRecord() || h.seq != r.seq || h.check(f, r.at, r.s.Salt) != nil {
+	h, err = r.copyOne(buf[:h.size()], b)
+	if err != nil || h.kind.IsRecord() {
 		return false
 	}
 	r.at += h.size()
 	return true
+}
+
+// copyOne copies the next frame of b, which takes as many bytes as f has, and checks the copy.
+func (r *Reader) copyOne(f, b []byte) (h header, err error) {
+	copy(f, b[r.at:])
+	h, err = parseHeader(le.Uint64(f), le.Uint64(f[8:]), int64(len(f)))
+	if err == nil {
+		err = h.check(f, r.at, r.s.Salt)
+	}
+	if err == nil && h.seq != r.seq {
+		err = ErrSeq
+	}
+	return h, err
 }
 
 // fillOne goes on behind the next frame of b, which is a large one, not a record's or damaged. It
@@ -121,13 +132,7 @@ func (r *Reader) fillOne(b []byte) (record bool, err error) {
 		r.rest = f[:n]
 		return true, nil
 	}
-	copy(f, b[at:]) // the copy says what is wrong, if anything still is
-	if h, err = parseHeader(le.Uint64(f), le.Uint64(f[8:]), int64(size)); err == nil {
-		err = h.check(f, at, r.s.Salt)
-	}
-	if err == nil && h.seq != r.seq {
-		err = ErrSeq
-	}
+	h, err = r.copyOne(f, b) // which says what is wrong, if anything still is
 	if err != nil {
 		return false, r.s.corrupt(at, r.seq, err)
 	}

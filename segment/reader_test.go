@@ -39,21 +39,33 @@ func TestReaderDamage(t *testing.T) {
 			mustAppend(t, w, "aaa", "bbb", "ccc", "ddd")
 			at := places(t, w.s)[2].at
 			c.damage(w.s.m.b, at, w.s.Salt)
-			var r Reader
-			if err := r.Start(w.s, 1); err != nil {
-				t.Fatal(err)
-			}
-			for _, want := range []string{"aaa", "bbb"} {
-				if p, err := r.Next(); string(p) != want || err != nil {
-					t.Fatalf("%q, %v, want %q", p, err, want)
-				}
-			}
-			_, err := r.Next()
-			var ce *CorruptError
-			if !errors.Is(err, c.want) || !errors.As(err, &ce) || ce.Offset != at || ce.Seq != 3 {
-				t.Errorf("%v, want %v at %d", err, c.want, at)
-			}
+			_, err := readThird(t, w.s)
+			expectCorrupt(t, err, c.want, at)
 		})
+	}
+}
+
+// readThird reads the records aaa and bbb, and returns what is read then.
+func readThird(t *testing.T, s *Segment) ([]byte, error) {
+	t.Helper()
+	var r Reader
+	if err := r.Start(s, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"aaa", "bbb"} {
+		if p, err := r.Next(); string(p) != want || err != nil {
+			t.Fatalf("%q, %v, want %q", p, err, want)
+		}
+	}
+	return r.Next()
+}
+
+// expectCorrupt fails the test unless err says what is damaged before the third record, and where.
+func expectCorrupt(t *testing.T, err, want error, at Offset) {
+	t.Helper()
+	var ce *CorruptError
+	if !errors.Is(err, want) || !errors.As(err, &ce) || ce.Offset != at || ce.Seq != 3 {
+		t.Errorf("%v, want %v at %d", err, want, at)
 	}
 }
 
@@ -86,21 +98,11 @@ func TestReaderDamagedMark(t *testing.T) {
 			}
 			mustAppend(t, w, "ccc")
 			c.damage(w.s.m.b, at, w.s.Salt)
-			var r Reader
-			if err := r.Start(w.s, 1); err != nil {
-				t.Fatal(err)
-			}
-			for _, want := range []string{"aaa", "bbb"} {
-				if p, err := r.Next(); string(p) != want || err != nil {
-					t.Fatalf("%q, %v, want %q", p, err, want)
-				}
-			}
-			p, err := r.Next()
-			var ce *CorruptError
-			switch {
-			case c.want == nil && string(p) == "ccc" && err == nil:
-			case !errors.Is(err, c.want) || !errors.As(err, &ce) || ce.Offset != at || ce.Seq != 3:
-				t.Errorf("%v, want %v at %d", err, c.want, at)
+			p, err := readThird(t, w.s)
+			if c.want != nil {
+				expectCorrupt(t, err, c.want, at)
+			} else if string(p) != "ccc" || err != nil {
+				t.Errorf("%q, %v", p, err)
 			}
 		})
 	}
