@@ -46,7 +46,8 @@ class Segment:
     def __init__(self, path, ordinal):
         self.path, self.ordinal, self.name = path, ordinal, os.path.basename(path)
         self.link = self.successor = self.newer = self.fault = None  # successor: that a seal names, with its salt
-        self.seen, self.base, self.end, self.said = None, 0, PAGE, []  # said, by link and marks: highest claim, first live seq, offset
+        self.seen = None                        # the identity, at first sight
+        self.base, self.end, self.said = 0, PAGE, []  # said, by link and marks: highest claim, first live seq, offset
         try:
             require(os.path.getsize(path) >= PAGE, "shorter than an identity")
             check_file(self.data[:PAGE], self.name, b"mmjseg\r\n", PAGE)
