@@ -7,8 +7,8 @@ import "mmjournal/segment"
 // append compares one offset with where the next such thing is due.
 
 const (
-	// populateUnit is what is populated at least: a folio (see largeFolio).
-	populateUnit = 256 << 10
+	// populateUnit is what is populated at least: a folio (largeFolio).
+	populateUnit = largeFolio
 	// mostPopulated bounds how far ahead is populated; flat out, that is some 500 microseconds.
 	mostPopulated = 4 << 20
 	// populatedShare bounds it by what the next sync has to write anyway: populated pages count as

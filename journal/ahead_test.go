@@ -7,10 +7,20 @@ import (
 	"mmjournal/segment"
 )
 
-// aheadJournal returns a journal that populates, with segments of 16 MiB.
+// aheadJournal returns a journal with segments of 16 MiB that are not primed.
 func aheadJournal(t *testing.T, d Durability) *Journal {
 	t.Helper()
-	j, err := Open(t.TempDir(), &Options{SegmentSize: 16 << 20, Durability: d})
+	return openAhead(t, t.TempDir(), d)
+}
+
+func openAhead(t *testing.T, dir string, d Durability) *Journal {
+	t.Helper()
+	opts, err := (&Options{SegmentSize: 16 << 20, Durability: d}).withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeroed := func(_, _ int64) segment.Zeros { return segment.Zeros{Chunk: largeFolio} }
+	j, err := open(segment.OS, dir, opts, zeroed, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,11 +118,7 @@ func TestCloseWhilePopulating(t *testing.T) {
 		if j.populating.busy.Load() {
 			t.Error("populating after Close")
 		}
-		var err error
-		o := &Options{SegmentSize: 16 << 20, Durability: Published}
-		if j, err = Open(j.dir, o); err != nil {
-			t.Fatal(err)
-		}
+		j = openAhead(t, j.dir, Published)
 	}
 	if busy == 0 {
 		t.Error("nothing was populated in any round")

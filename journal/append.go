@@ -251,7 +251,7 @@ func (j *Journal) rollLocked() error {
 	j.mu.rolls++
 	if j.mu.unsynced++; j.mu.unsynced >= maxUnsynced && j.factory.background {
 		j.mu.unsynced = 0
-		go func() { _ = j.Sync(context.Background()) }() // the next append returns its error
+		go j.syncSealed()
 	}
 	j.mu.past = j.unsyncedLocked(w.Position())
 	old := w.Segment()

@@ -13,7 +13,17 @@ func OpenFS(fsys segment.FS, dir string, o *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(fsys, dir, opts, noFolio, false)
+	return open(fsys, dir, opts, simFolio(opts), false)
+}
+
+// simFolio primes what Open would prime, with one write.
+func simFolio(o Options) folio {
+	return func(_, size int64) segment.Zeros {
+		if o.Durability == Synced {
+			return segment.Zeros{}
+		}
+		return segment.Zeros{Chunk: int(size), Primed: true}
+	}
 }
 
 // OpenReadOnlyFS is OpenReadOnly on any file system.
@@ -54,7 +64,7 @@ func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error)
 	if err != nil {
 		return nil, err
 	}
-	return open(fsys, dir, opts, noFolio, true)
+	return open(fsys, dir, opts, simFolio(opts), true)
 }
 
 // Appending reports whether somebody appends, or waits in an append.
@@ -75,8 +85,8 @@ func Stage(j *Journal, payload []byte) error {
 // WaitAppended waits until a record is durable, as its Append does.
 func WaitAppended(j *Journal, seq Seq) error { return j.waitDurable(context.Background(), seq) }
 
-// SyncedFolio is the folio of Durability Synced.
-var SyncedFolio = syncedFolio
+// The folios of Durability Synced, and of the others.
+var SyncedFolio, StoredFolio = syncedFolio, storedFolio
 
 // SyncParents is Open's part that makes the names of directories durable, with any sync.
 var SyncParents = syncParents

@@ -42,6 +42,7 @@ type factoryStats struct {
 	prepared    uint64
 	zeroed      uint64 // of these
 	recycled    uint64 // of these
+	primed      uint64 // of these
 	prepareTime time.Duration
 	stalls      uint64 // of those who found nothing ready
 	stallTime   time.Duration
@@ -68,6 +69,9 @@ func (f *factory) begin(id segment.ID, next uint64) {
 func (f *factory) noteGroup(n int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.mu.group == 0 {
+		f.mu.group = n
+	}
 	f.mu.group += (n - f.mu.group) / 8
 }
 
@@ -134,14 +138,14 @@ func (f *factory) waitLocked() error {
 func (f *factory) prepareLocked() error {
 	start := time.Now()
 	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
-	zeroChunk := f.folio(f.mu.group)
-	if f.background && !f.mu.pace.inTime {
-		zeroChunk = 0
+	zeros := f.folio(f.mu.group, f.size)
+	if f.background && !f.mu.pace.inTime && !zeros.Primed {
+		zeros = segment.Zeros{}
 	}
 	f.mu.Unlock()
 	seg, err := f.recycle(id)
 	if seg == nil && err == nil {
-		seg, err = segment.Prepare(f.fsys, f.dir, id, zeroChunk)
+		seg, err = segment.Prepare(f.fsys, f.dir, id, zeros)
 	}
 	f.mu.Lock()
 	f.mu.busy = false
@@ -156,14 +160,16 @@ func (f *factory) prepareLocked() error {
 	f.mu.next++
 	f.mu.stats.prepared++
 	now := time.Now()
-	zeroed := zeroChunk > 0 && !seg.Recycled
+	zeroed := zeros.Chunk > 0 && !zeros.Primed && !seg.Recycled
 	f.mu.pace.end(now, zeroed)
 	f.mu.stats.prepareTime += now.Sub(start)
 	switch {
-	case zeroed:
-		f.mu.stats.zeroed++
 	case seg.Recycled:
 		f.mu.stats.recycled++
+	case zeros.Primed:
+		f.mu.stats.primed++
+	case zeroed:
+		f.mu.stats.zeroed++
 	}
 	return nil
 }

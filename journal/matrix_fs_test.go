@@ -141,6 +141,10 @@ func (h *copyHandle) Sync() error          { h.c.ops++; return nil }
 func (h *copyHandle) Datasync() error      { h.c.ops++; return nil }
 func (h *copyHandle) Close() error         { h.c.ops++; return nil }
 
+func (h *copyHandle) DatasyncRange(*segment.Mapping, segment.Offset, segment.Offset) error {
+	return h.Datasync()
+}
+
 func (h *copyHandle) Uncache() {}
 
 func (h *copyHandle) NextData(off int64) (from, to int64) {

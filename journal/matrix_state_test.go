@@ -148,7 +148,7 @@ func (st *matrixState) finish(l *life, end string, seed uint64) error {
 		last := files[len(files)-1]
 		copy(id[:], last.bytes[16:32])
 		spare := segment.NewIdentity(id, last.ordinal+1, matrixSegment, time.Now())
-		seg, err := segment.Prepare(l.d, modelDir, spare, 0)
+		seg, err := segment.Prepare(l.d, modelDir, spare, segment.Zeros{})
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func (f slowZerosFile) WriteAt(p []byte, off int64) (int, error) {
 
 // TestZeroedInTime: the factory zeroes what is needed late, and not what is needed at once.
 func TestZeroedInTime(t *testing.T) {
-	folio := func(int64) int { return 8 << 10 }
+	folio := func(_, _ int64) segment.Zeros { return segment.Zeros{Chunk: 8 << 10} }
 	f := newFactory(slowZeros{segment.NewHeapFS()}, "/j", 64<<10, folio, true)
 	f.begin(segment.NewID(), 1)
 	zeroed := uint64(0)

@@ -194,6 +194,10 @@ func (f failingFile) Datasync() error {
 	return f.File.Datasync()
 }
 
+func (f failingFile) DatasyncRange(*segment.Mapping, segment.Offset, segment.Offset) error {
+	return f.Datasync()
+}
+
 // A failing disk under load: every call ends, and with the same error.
 func TestFailureUnderLoad(t *testing.T) {
 	t.Cleanup(journal.SetMinSegmentSize(8192))

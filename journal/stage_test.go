@@ -11,6 +11,7 @@ import (
 
 	"mmjournal/internal/testutil/simdisk"
 	"mmjournal/journal"
+	"mmjournal/segment"
 )
 
 // during opens a journal whose appends wait for a sync, on a disk that calls f once, within the
@@ -174,14 +175,23 @@ func TestMoveFails(t *testing.T) {
 }
 
 // TestFolios: small groups get small folios, larger ones at most an eighth of what they sync, and
-// the largest are not written twice.
+// the largest are not written twice. What is stored to is primed, unless small groups are synced
+// or it is too large.
 func TestFolios(t *testing.T) {
 	for _, c := range []struct{ group, want int }{
 		{0, 4}, {144, 4}, {63 << 10, 4}, {64 << 10, 8}, {127 << 10, 8}, {128 << 10, 16},
 		{255 << 10, 16}, {256 << 10, 0}, {64 << 20, 0},
 	} {
-		if got := journal.SyncedFolio(int64(c.group)); got != c.want<<10 {
-			t.Errorf("groups of %d bytes: folios of %d bytes", c.group, got)
+		got := journal.SyncedFolio(int64(c.group), 1<<20)
+		if got != (segment.Zeros{Chunk: c.want << 10}) {
+			t.Errorf("groups of %d bytes: %+v", c.group, got)
 		}
+		got = journal.StoredFolio(int64(c.group), 1<<20)
+		if want := c.group == 0 || c.want == 0; got.Primed != want || !want && got.Chunk != c.want<<10 {
+			t.Errorf("groups of %d bytes that are stored: %+v", c.group, got)
+		}
+	}
+	if got := journal.StoredFolio(0, 1<<30); got != (segment.Zeros{Chunk: 256 << 10}) {
+		t.Errorf("1 GiB: %+v", got)
 	}
 }

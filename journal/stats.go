@@ -17,6 +17,7 @@ type Stats struct {
 
 	Prepared    uint64        // segments prepared
 	Zeroed      uint64        // of these, written full of zeros: there was time for that
+	Primed      uint64        // of these, with zeros and a mapping that are ready in memory
 	Recycled    uint64        // of these, written over the files of dropped segments
 	PrepareTime time.Duration // in the background, as a rule
 	Stalls      uint64        // a segment was needed that was not ready: the append that needed it,
@@ -41,7 +42,7 @@ func (j *Journal) Stats() Stats {
 	s.Syncs, s.SyncTime = j.syncer.stats.syncs, j.syncer.stats.syncTime
 	j.syncer.stats.Unlock()
 	f := j.factory.stats()
-	s.Prepared, s.Zeroed, s.Recycled = f.prepared, f.zeroed, f.recycled
+	s.Prepared, s.Zeroed, s.Primed, s.Recycled = f.prepared, f.zeroed, f.primed, f.recycled
 	s.PrepareTime = f.prepareTime
 	s.Stalls, s.StallTime = f.stalls, f.stallTime
 	return s

@@ -295,17 +295,58 @@ func (j *Journal) syncAll() error {
 	if !j.syncer.pos.Less(pos) {
 		return nil
 	}
+	return j.syncTo(pos, last, chain)
+}
+
+// syncTo makes what is published up to pos durable: the segments there of chain. The caller has the
+// turn.
+func (j *Journal) syncTo(pos segment.Position, last Seq, chain []*segment.Segment) error {
 	start := time.Now()
 	for _, seg := range chain {
 		end := segment.Position{Ordinal: seg.Ordinal, Offset: seg.End()}
 		if !j.syncer.pos.Less(end) || seg.Ordinal > pos.Ordinal {
 			continue
 		}
-		if err := seg.Sync(); err != nil {
+		if err := j.syncSegment(seg); err != nil {
 			return j.fail(err)
 		}
 	}
 	return j.finishSync(pos, last, chain, time.Since(start))
+}
+
+// syncSealed makes the full segments durable. It leaves the active one alone: the next append to a
+// page of it would fault. The next append returns its error.
+func (j *Journal) syncSealed() {
+	j.syncer.enter()
+	defer j.syncer.leave()
+	if j.released {
+		return
+	}
+	pos, last, chain, err := j.sealed()
+	if err == nil && j.syncer.pos.Less(pos) {
+		_ = j.syncTo(pos, last, chain)
+	}
+}
+
+// sealed returns where the segments before the active one end.
+func (j *Journal) sealed() (
+	pos segment.Position, last Seq, chain []*segment.Segment, err error,
+) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.failed(); err != nil || j.mu.writer == nil {
+		return pos, 0, nil, err
+	}
+	l := j.mu.writer.Segment().Link
+	return segment.Position{Ordinal: l.Pred, Offset: l.PredEnd}, l.Base - 1, *j.chain.Load(), nil
+}
+
+// syncSegment syncs a segment in the way of those who write to it.
+func (j *Journal) syncSegment(seg *segment.Segment) error {
+	if j.stage == nil {
+		return seg.SyncFrames()
+	}
+	return seg.Sync()
 }
 
 // target returns how far the journal is appended to: position, last seq, and the chain; and what is

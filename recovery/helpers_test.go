@@ -64,7 +64,7 @@ func (d *dir) prepare(ordinal uint64) *segment.Segment {
 	s, err := segment.Prepare(d.fsys, testDir, segment.Identity{
 		Journal: d.file.Journal, Ordinal: ordinal, Salt: d.salt, Size: segment.MinSize,
 		Created: d.now(),
-	}, 0)
+	}, segment.Zeros{})
 	d.must(err)
 	d.open = append(d.open, s)
 	return s
@@ -444,6 +444,13 @@ func (f *watchFile) Datasync() error {
 		return err
 	}
 	return f.File.Datasync()
+}
+
+func (f *watchFile) DatasyncRange(m *segment.Mapping, from, to segment.Offset) error {
+	if err := f.fsys.call("datasync", f.path); err != nil {
+		return err
+	}
+	return f.File.DatasyncRange(m, from, to)
 }
 
 func (f *watchFile) Map(size int64, mode segment.OpenMode) (*segment.Mapping, error) {

@@ -222,7 +222,7 @@ func (st *State) settle(f *file, from segment.Offset) error {
 		err = w.Dirty(from, to)
 	}
 	if err == nil {
-		err = w.Sync()
+		err = w.SyncRange(from, to)
 	}
 	return errors.Join(err, w.Drop())
 }

@@ -31,7 +31,7 @@ func TestBatchOfUnreadablePayload(t *testing.T) {
 	}
 
 	id := NewIdentity(NewID(), 1, 1<<20, time.Unix(0, 0))
-	s, err := Prepare(NewMemFS(), "j", id, 0)
+	s, err := Prepare(NewMemFS(), "j", id, Zeros{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ var benchPlaces = []struct {
 }{
 	{"file", func(b *testing.B) *Segment {
 		b.Helper()
-		s, err := Prepare(OS, b.TempDir(), benchIdentity(), 16<<10)
+		s, err := Prepare(OS, b.TempDir(), benchIdentity(), Zeros{Chunk: 16 << 10})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func BenchmarkScan(b *testing.B) {
 func BenchmarkScanUnused(b *testing.B) {
 	for name, zeroChunk := range map[string]int{"zeroed": 256 << 10, "unwritten": 0} {
 		b.Run(name, func(b *testing.B) {
-			s, err := Prepare(OS, b.TempDir(), benchIdentity(), zeroChunk)
+			s, err := Prepare(OS, b.TempDir(), benchIdentity(), Zeros{Chunk: zeroChunk})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -20,7 +20,7 @@ func Example() {
 	defer os.RemoveAll(dir)
 
 	id := segment.NewIdentity(segment.NewID(), 1, 64<<10, time.Now())
-	seg, err := segment.Prepare(segment.OS, dir, id, 4096)
+	seg, err := segment.Prepare(segment.OS, dir, id, segment.Zeros{Chunk: 4096})
 	if err != nil {
 		log.Fatal(err)
 	}

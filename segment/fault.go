@@ -43,6 +43,7 @@ func (w *Writer) catch(op string, old bool, err *error) {
 func (s *Segment) wipe(from, to Offset) (err error) {
 	defer s.catch("append", debug.SetPanicOnFault(true), &err)
 	clear(s.m.b[from:to])
+	s.wiped.Store(max(s.wiped.Load(), int64(to)))
 	return nil
 }
 

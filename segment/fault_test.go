@@ -20,7 +20,7 @@ func realWriter(t *testing.T, zeroChunk int) *Writer {
 	t.Helper()
 	id := testIdentity(1)
 	id.Size = faultSize
-	s, err := Prepare(OS, t.TempDir(), id, zeroChunk)
+	s, err := Prepare(OS, t.TempDir(), id, Zeros{Chunk: zeroChunk})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,9 @@ type File interface {
 	// Datasync makes the file's content durable, mapped stores included, and the metadata that is
 	// needed to read it (fdatasync).
 	Datasync() error
+	// DatasyncRange is Datasync for the bytes from:to, of which m is the mapping. What else is
+	// modified may stay so.
+	DatasyncRange(m *Mapping, from, to Offset) error
 	// NextData returns the first stretch at or behind off that may hold bytes other than zero; one
 	// behind the file's end if there is none. It says what the file system knows without reading:
 	// one that knows nothing, or is not to be relied on, returns all that is behind off.

@@ -166,7 +166,7 @@ func (g *golden) prepare(ordinal uint64, size int64) *Segment {
 	s, err := Prepare(g.fsys, ".", Identity{
 		Journal: g.journal.Journal, Ordinal: ordinal, Salt: 0x5a17_0123_4567_8900 + ordinal,
 		Size: size, Created: g.now(),
-	}, 0)
+	}, Zeros{})
 	g.check(err)
 	g.t.Cleanup(func() { s.Drop() })
 	return s

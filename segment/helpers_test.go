@@ -47,8 +47,11 @@ type heapFile struct {
 	stored func(from, to Offset)
 }
 
-func (f *heapFile) Size() (int64, error)                { return int64(len(f.b)), nil }
-func (f *heapFile) Datasync() error                     { return nil }
+func (f *heapFile) Size() (int64, error) { return int64(len(f.b)), nil }
+func (f *heapFile) Datasync() error      { return nil }
+
+func (f *heapFile) DatasyncRange(*Mapping, Offset, Offset) error { return nil }
+
 func (f *heapFile) Close() error                        { return nil }
 func (f *heapFile) Uncache()                            {}
 func (f *heapFile) NextData(off int64) (from, to int64) { return off, int64(len(f.b)) }
@@ -302,6 +305,13 @@ func (f *hookFile) Datasync() error {
 		return err
 	}
 	return f.File.Datasync()
+}
+
+func (f *hookFile) DatasyncRange(m *Mapping, from, to Offset) error {
+	if err := f.fsys.call("datasync", f.path); err != nil {
+		return err
+	}
+	return f.File.DatasyncRange(m, from, to)
 }
 
 func (f *hookFile) Map(size int64, mode OpenMode) (*Mapping, error) {

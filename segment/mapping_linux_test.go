@@ -34,7 +34,7 @@ func mapped(t *testing.T, m *Mapping, from, to Offset) (n int) {
 func TestPopulate(t *testing.T) {
 	id := testIdentity(1)
 	id.Size = 8 << 20
-	s, err := Prepare(OS, t.TempDir(), id, 256<<10)
+	s, err := Prepare(OS, t.TempDir(), id, Zeros{Chunk: 256 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,6 +178,8 @@ func (h *memHandle) Close() error {
 	return h.f.drop()
 }
 
+func (h *memHandle) DatasyncRange(*Mapping, Offset, Offset) error { return nil }
+
 func (h *memHandle) Uncache()                            {}
 func (h *memHandle) NextData(off int64) (from, to int64) { return off, int64(len(h.bytes())) }
 

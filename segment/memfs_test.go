@@ -247,7 +247,7 @@ func TestMemFSRenameFrees(t *testing.T) {
 // TestMemFSSegments: a segment in memory lives as long as its users, as one on disk does.
 func TestMemFSSegments(t *testing.T) {
 	fsys := newMemFS(t)
-	s, err := Prepare(fsys, "d", testIdentity(1), 0)
+	s, err := Prepare(fsys, "d", testIdentity(1), Zeros{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,9 +115,13 @@ func (f *osFile) Size() (int64, error) { return f.Seek(0, io.SeekEnd) }
 
 func (f *osFile) Allocate(size int64) error { return allocate(f.File, size) }
 func (f *osFile) Datasync() error           { return datasync(f.File) }
-func (f *osFile) Sole() bool                { return sole(f.File) }
-func (f *osFile) Sync() error               { return fullsync(f.File) }
-func (f *osFile) Uncache()                  { uncache(f.File) }
+func (f *osFile) DatasyncRange(m *Mapping, from, to Offset) error {
+	return datasyncRange(f.File, m, from, to)
+}
+
+func (f *osFile) Sole() bool  { return sole(f.File) }
+func (f *osFile) Sync() error { return fullsync(f.File) }
+func (f *osFile) Uncache()    { uncache(f.File) }
 
 func (f *osFile) NextData(off int64) (from, to int64) { return nextData(f.File, off) }
 

@@ -33,14 +33,24 @@ func NewID() (id ID) {
 	return id
 }
 
-// Prepare creates the segment file of an identity in dir: sized, really reserved, zeroed,
-// identified, and durable under its name when Prepare returns; then it maps it.
+// Zeros says how a new file, which is zero in any case, is made ready to be written to.
+type Zeros struct {
+	// Chunk is the size of the writes that fill the file with zeros, in bytes, which decides the
+	// size of the folios in the page cache, and so what a later sync of one page writes; 0 leaves
+	// the file as the file system reserved it.
+	Chunk int
+	// Primed: the zeros are in the page cache only, and the mapping is populated: a store to it is
+	// no fault, and the disk writes what is stored instead of the zeros, unless the kernel writes
+	// them back before that. Otherwise the zeros are on the disk.
+	Primed bool
+}
+
+// Prepare creates the segment file of an identity in dir: sized, really reserved, zero, identified,
+// and durable under its name when Prepare returns; then it maps it. If Prepare fails it leaves no
+// file behind, and may be repeated, but for ErrUnnamed. Lack of space matches ErrNoSpace.
 //
-// zeroChunk is the size of the writes that zero the file, in bytes, which decides the size of the
-// folios in the page cache, and so what a later sync of one page writes; 0 leaves the file as the
-// file system reserved it. If Prepare fails it leaves no file behind, and may be repeated, but for
-// ErrUnnamed. Lack of space matches ErrNoSpace.
-func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) {
+// Where the file system cannot reserve, the zeros are written to the disk whatever zeros says.
+func Prepare(fsys FS, dir string, id Identity, zeros Zeros) (*Segment, error) {
 	path := filepath.Join(dir, FileName(id.Ordinal))
 	tmp := path + TempSuffix
 	f, err := createFresh(fsys, tmp)
@@ -54,7 +64,8 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 		}
 		return nil, noSpace(err)
 	}
-	if err := fill(f, &id, zeroChunk); err != nil {
+	primed, err := fill(f, &id, zeros)
+	if err != nil {
 		return fail(tmp, err)
 	}
 	if err := fsys.Rename(tmp, path); err != nil {
@@ -66,6 +77,9 @@ func Prepare(fsys FS, dir string, id Identity, zeroChunk int) (*Segment, error) 
 	s, err := newSegment(f, path, id, ReadWrite)
 	if err != nil {
 		return fail(path, err)
+	}
+	if primed {
+		s.Populate(FirstFrame, Offset(id.Size))
 	}
 	return s, nil
 }
@@ -95,35 +109,38 @@ func createFresh(fsys FS, path string) (File, error) {
 	return f, err
 }
 
-func fill(f File, id *Identity, zeroChunk int) error {
+func fill(f File, id *Identity, zeros Zeros) (primed bool, err error) {
 	if err := f.Truncate(id.Size); err != nil {
-		return err
+		return false, err
 	}
-	err := f.Allocate(id.Size)
-	if errors.Is(err, errors.ErrUnsupported) {
-		zeroChunk, err = max(zeroChunk, 64<<10), nil // writing is the only way to reserve
+	err = f.Allocate(id.Size)
+	if errors.Is(err, errors.ErrUnsupported) { // writing is the only way to reserve
+		zeros, err = Zeros{Chunk: max(zeros.Chunk, 64<<10)}, nil
 	}
-	if err != nil {
-		return err
+	if err == nil && !zeros.Primed {
+		err = writeZeros(f, id.Size, zeros.Chunk)
 	}
-	if zeroChunk > 0 {
-		if err := writeZeros(f, id.Size, zeroChunk); err != nil {
-			return err
-		}
+	if err == nil {
+		_, err = f.WriteAt(id.Encode(), 0)
 	}
-	if _, err := f.WriteAt(id.Encode(), 0); err != nil {
-		return err
+	if err == nil {
+		err = f.Sync()
 	}
-	return f.Sync()
+	if err == nil && zeros.Primed {
+		err = writeZeros(f, id.Size, zeros.Chunk)
+	}
+	return zeros.Primed, err
 }
 
+// writeZeros fills a file with zeros behind its identity, if chunk is not 0.
 func writeZeros(f File, size int64, chunk int) error {
 	zeros := make([]byte, chunk)
-	for off := int64(0); off < size; off += int64(chunk) {
-		n := min(int64(chunk), size-off)
+	for off := int64(identitySize); chunk > 0 && off < size; {
+		n := min(int64(chunk)-off%int64(chunk), size-off) // the others are aligned
 		if _, err := f.WriteAt(zeros[:n], off); err != nil {
 			return err
 		}
+		off += n
 	}
 	return nil
 }

@@ -362,7 +362,7 @@ func TestBatchIsSeenWhole(t *testing.T) {
 // TestAcquireDrop: the last user unmaps; afterwards nobody can acquire.
 func TestAcquireDrop(t *testing.T) {
 	fsys := &hookFS{FS: NewMemFS()}
-	s, err := Prepare(fsys, "", testIdentity(1), 0)
+	s, err := Prepare(fsys, "", testIdentity(1), Zeros{})
 	if err != nil {
 		t.Fatal(err)
 	}

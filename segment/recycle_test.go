@@ -18,7 +18,7 @@ import (
 // usedFile prepares a segment of a journal and returns it, to be recycled.
 func usedFile(t *testing.T, dir string) *Segment {
 	t.Helper()
-	s, err := Prepare(OS, dir, testIdentity(1), 0)
+	s, err := Prepare(OS, dir, testIdentity(1), Zeros{})
 	if err != nil {
 		t.Fatal(err)
 	}

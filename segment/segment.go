@@ -33,6 +33,11 @@ type Segment struct {
 	// may use it.
 	blank Offset
 
+	full atomic.Bool // sealed, or being sealed: the index lies behind the frames
+
+	// wiped is up to where bytes were stored and made zero again; 0: nowhere.
+	wiped atomic.Int64
+
 	// populated is how far Populate has got since the last sync; 0: not at all. Whoever populates
 	// stores it, a sync resets it.
 	populated atomic.Int64
@@ -226,24 +231,56 @@ func (s *Segment) Populate(from, to Offset) {
 // Populated returns how far pages have been populated since the last sync; 0: not at all.
 func (s *Segment) Populated() Offset { return Offset(s.populated.Load()) }
 
-// Sync makes everything stored in the segment so far durable. A failed sync must not be repeated:
-// the kernel reports a lost page only once. It reports none at all for bytes that were cut off
+// Sync makes everything in the segment so far durable. A failed sync must not be repeated: the
+// kernel reports a lost page only once. It reports none at all for bytes that were cut off
 // underneath, so Sync looks at the file's size, too.
 func (s *Segment) Sync() error {
+	from, end := s.unsynced()
+	if populated := s.populated.Swap(0); !s.Recycled { // no writer stores through that mapping
+		s.m.leave(from, max(end, Offset(populated)))
+	}
+	return s.sync(end, File.Datasync)
+}
+
+// SyncFrames is Sync for a segment that is stored to. As long as it is not full, pages that are
+// modified though no frame is in them yet are not written: those of a primed or populated one.
+func (s *Segment) SyncFrames() error {
+	from, end := s.unsynced()
+	if s.full.Load() { // behind the frames is the index
+		return s.Sync()
+	}
+	s.populated.Store(0)
+	s.m.leave(from, end)
+	return s.SyncRange(from, end)
+}
+
+// SyncRange is Sync for the bytes from:to, and what there is before them must be durable.
+func (s *Segment) SyncRange(from, to Offset) error {
+	return s.sync(to, func(f File) error {
+		return f.DatasyncRange(s.m, from, max(to, Offset(s.wiped.Load())))
+	})
+}
+
+// unsynced returns which bytes have frames and were not synced.
+func (s *Segment) unsynced() (from, end Offset) {
 	s.mu.Lock()
-	f, from := s.mu.file, s.mu.synced
+	defer s.mu.Unlock()
+	return s.mu.synced, s.End()
+}
+
+// sync syncs the file, and notes that it is durable up to end then.
+func (s *Segment) sync(end Offset, sync func(File) error) error {
+	s.mu.Lock()
+	f := s.mu.file
 	s.mu.Unlock()
-	if f == nil {
-		return fmt.Errorf("sync %s: %w", s.path, errReleased)
+	err := errReleased
+	if f != nil {
+		err = sync(f)
 	}
-	end := s.End()
-	if !s.Recycled { // no writer stores through that mapping
-		s.m.leave(from, max(end, Offset(s.populated.Swap(0))))
+	if err == nil {
+		err = s.isWhole(f)
 	}
-	if err := f.Datasync(); err != nil {
-		return fmt.Errorf("sync %s: %w", s.path, err)
-	}
-	if err := s.isWhole(f); err != nil {
+	if err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
 	s.mu.Lock()

@@ -15,6 +15,8 @@ func fullsync(f *os.File) error {
 
 func datasync(f *os.File) error { return fullsync(f) }
 
+func datasyncRange(f *os.File, _ *Mapping, _, _ Offset) error { return datasync(f) }
+
 func syncDir(d *os.File) error { return d.Sync() }
 
 func allocate(*os.File, int64) error { return errUnsupported("fallocate") }

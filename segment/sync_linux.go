@@ -13,6 +13,15 @@ func datasync(f *os.File) error {
 	return retryEINTR("fdatasync", f, func() error { return unix.Fdatasync(int(f.Fd())) })
 }
 
+// datasyncRange is msync(2), which syncs what lies in the range only.
+func datasyncRange(f *os.File, m *Mapping, from, to Offset) error {
+	from &^= Offset(unix.Getpagesize()) - 1
+	if from >= to {
+		return nil
+	}
+	return retryEINTR("msync", f, func() error { return unix.Msync(m.b[from:to], unix.MS_SYNC) })
+}
+
 func fullsync(f *os.File) error { return f.Sync() }
 
 func syncDir(d *os.File) error { return d.Sync() }

@@ -175,6 +175,7 @@ func (w *Writer) Mark(m Mark) (ok bool, err error) {
 func (w *Writer) Seal(succ *Identity) (err error) {
 	w.stage = nil
 	defer w.s.catch("seal", debug.SetPanicOnFault(true), &err)
+	w.s.full.Store(true)
 	items := w.s.index.all()
 	end := w.at + sealFrame
 	var raw []byte

@@ -130,8 +130,10 @@ var stageBugs = []bug{
 		name: "a sync does not see that an append has just failed",
 		file: "journal/sync.go",
 		old: `	if err := j.failed(); err != nil || j.mu.writer == nil {
+		return pos, 0, nil, group, err
 `,
 		new: `	if err := error(nil); j.mu.writer == nil {
+		return pos, 0, nil, group, err
 `,
 		pkg: "./journal", run: "^TestNothingAfterFailure$",
 		cost: "records are acknowledged after a failure",

@@ -41,13 +41,50 @@ var protocolBugs = []bug{
 	{
 		name: "a sync that syncs nothing",
 		file: "segment/segment.go",
-		old: `	if err := f.Datasync(); err != nil {
-`,
-		new: `	if f.Size(); false {
-		var err error
-`,
+		old:  "	return s.sync(end, File.Datasync)\n",
+		new:  "	return s.sync(end, func(File) error { return nil })\n",
 		pkg: "./journal", run: crashes,
 		cost: "as msync with MS_ASYNC: acknowledged records are lost by a power cut",
+	},
+	{
+		name: "a sync of frames ends before the last one",
+		file: "segment/segment.go",
+		old:  "	return s.SyncRange(from, end)\n",
+		new:  "	return s.SyncRange(from, end-512)\n",
+		pkg:  "./journal", run: crashes,
+		cost: "what Sync, at level Published, has acknowledged is lost by a power cut",
+	},
+	{
+		name: "a sync of frames forgets those that came during the last one",
+		file: "segment/segment.go",
+		old:  "	s.mu.synced = end\n",
+		new:  "	s.mu.synced = s.End()\n",
+		pkg:  "./journal", run: crashes,
+		cost: "as above",
+	},
+	{
+		name: "a full segment is synced without its index",
+		file: "segment/segment.go",
+		old:  "	if s.full.Load() { // behind the frames is the index\n",
+		new:  "	if false {\n",
+		pkg:  "./segment", run: "^TestSyncFramesFull$",
+		cost: "a power cut damages the index of a segment, and the next open reports it",
+	},
+	{
+		name: "what was taken back stays on the disk",
+		file: "segment/segment.go",
+		old:  "max(to, Offset(s.wiped.Load()))",
+		new:  "to",
+		pkg:  "./segment", run: "^TestSyncFramesWiped$",
+		cost: "after a power cut a clean journal is reported as torn",
+	},
+	{
+		name: "recovery syncs less than it shows",
+		file: "recovery/state.go",
+		old:  "		err = w.SyncRange(from, to)\n",
+		new:  "		err = w.SyncRange(from, to-512)\n",
+		pkg:  "./journal", run: crashes,
+		cost: "records that were read after a crash are gone after the next one",
 	},
 	{
 		name: "dirtying stops one page early",
@@ -191,9 +228,9 @@ var protocolBugs = []bug{
 	{
 		name: "a failed sync is repeated",
 		file: "journal/sync.go",
-		old: `		if err := seg.Sync(); err != nil {
+		old: `		if err := j.syncSegment(seg); err != nil {
 `,
-		new: `		if err := seg.Sync(); err != nil && seg.Sync() != nil {
+		new: `		if err := j.syncSegment(seg); err != nil && j.syncSegment(seg) != nil {
 `,
 		pkg: "./journal", run: errs,
 		cost: "the second sync returns nil and the records are lost (fsyncgate)",
@@ -224,13 +261,12 @@ var protocolBugs = []bug{
 	{
 		name: "a segment is named before it is durable",
 		file: "segment/prepare.go",
-		old: `	if _, err := f.WriteAt(id.Encode(), 0); err != nil {
-		return err
+		old: `	if err == nil {
+		err = f.Sync()
 	}
-	return f.Sync()
+	if err == nil && zeros.Primed {
 `,
-		new: `	_, err = f.WriteAt(id.Encode(), 0)
-	return err
+		new: `	if err == nil && zeros.Primed {
 `,
 		pkg: "./journal", run: crashes,
 		cost: "a power cut leaves a damaged identity, and Open refuses",
@@ -360,12 +396,12 @@ var protocolBugs = []bug{
 		new: `		f, err = fsys.Open(path, ReadWrite)
 `,
 		more: []edit{{`	if err := f.Truncate(id.Size); err != nil {
-		return err
+		return false, err
 	}
-	err := f.Allocate`, `	err := f.Truncate(id.Size)
-	if err == nil && zeroChunk == 0 {
+	err = f.Allocate`, `	err = f.Truncate(id.Size)
+	if err == nil && zeros.Chunk == 0 {
 		_, err = f.WriteAt(id.Encode(), 0)
-		return err
+		return false, err
 	}
 	err = f.Allocate`}},
 		pkg: "./segment", run: "^TestPrepare",

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -168,7 +169,7 @@ func (d *Disk) Edit(path string, edit func(b []byte)) bool {
 	f := dir.names[name]
 	edit(f.bytes())
 	d.recordLocked(f)
-	f.settle(f.now())
+	f.settle(f.now(), 0, math.MaxInt64)
 	d.gen++
 	return true
 }

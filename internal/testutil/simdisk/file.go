@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -78,10 +79,14 @@ func (f *file) newest(m moment, i int) bool {
 	return i < len(m.versions) && f.versions[i][len(f.versions[i])-1] == m.versions[i]
 }
 
-// settle makes what was the newest at m durable, but for stuck sectors. It reports whether that
-// changed anything.
-func (f *file) settle(m moment) (changed bool) {
+// settle makes what was the newest at m durable, but for stuck sectors, and for those without a byte
+// of from:to. It reports whether that changed anything.
+func (f *file) settle(m moment, from, to segment.Offset) (changed bool) {
 	for i, s := range m.versions[:min(len(m.versions), len(f.versions))] {
+		at := segment.Offset(i) * sectorSize
+		if to <= at || at+sectorSize <= from {
+			continue
+		}
 		if k := slices.Index(f.versions[i], s); k > 0 && !f.stuck[i] {
 			f.versions[i] = f.versions[i][k:]
 			changed = true
@@ -329,15 +334,20 @@ func holeAt(b []byte, off int64) bool {
 }
 
 // Sync implements [segment.File].
-func (h *handle) Sync() error { return h.sync(OpSync) }
+func (h *handle) Sync() error { return h.sync(OpSync, 0, math.MaxInt64) }
 
 // Datasync implements [segment.File].
-func (h *handle) Datasync() error { return h.sync(OpDatasync) }
+func (h *handle) Datasync() error { return h.sync(OpDatasync, 0, math.MaxInt64) }
+
+// DatasyncRange implements [segment.File]. It makes no other sector durable.
+func (h *handle) DatasyncRange(_ *segment.Mapping, from, to segment.Offset) error {
+	return h.sync(OpDatasync, from, to)
+}
 
 // sync makes durable what was there when it was called: stores during the call, which OnOp may do,
 // need another one. Failing, it does what a kernel does: it forgets what was dirty, so that a
 // second sync returns nil although the bytes are lost.
-func (h *handle) sync(kind OpKind) error {
+func (h *handle) sync(kind OpKind, from, to segment.Offset) error {
 	h.d.mu.Lock()
 	h.d.recordLocked(h.f)
 	called := h.f.now()
@@ -352,7 +362,7 @@ func (h *handle) sync(kind OpKind) error {
 		return err
 	}
 	defer h.d.mu.Unlock()
-	if !h.d.opts.IgnoreSync && h.f.settle(called) {
+	if !h.d.opts.IgnoreSync && h.f.settle(called, from, to) {
 		h.d.gen++
 	}
 	return nil
