@@ -36,10 +36,19 @@ func (j *Journal) Append(payload []byte) (Seq, error) {
 func (j *Journal) append(payload []byte, crc uint32, size int64) (Seq, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.roomLocked(size); err != nil {
-		return 0, err
+	if !j.hasRoomLocked(size) {
+		if err := j.roomLocked(size); err != nil {
+			return 0, err
+		}
 	}
 	return j.publishLocked(j.mu.writer.Append(payload, crc))
+}
+
+// hasRoomLocked reports whether roomLocked has nothing to do, as a rule without a call.
+func (j *Journal) hasRoomLocked(size int64) bool {
+	w := j.mu.writer
+	return w != nil && w.Fits(size, true) && !j.mu.unclaimed && !j.closed.Load() &&
+		j.failure.Load() == nil
 }
 
 // AppendFunc appends a record of n bytes that fn writes into the journal's memory: into the mapped

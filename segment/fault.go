@@ -23,8 +23,16 @@ func (s *Segment) catch(op string, old bool, err *error) {
 // function or of a payload's owner, or because a function ends its goroutine ([runtime.Goexit]),
 // the writer stands where it stood before; and but for the fault it goes on.
 func (w *Writer) catch(op string, old bool, err *error) {
-	defer debug.SetPanicOnFault(old)
 	r := recover()
+	debug.SetPanicOnFault(old)
+	if r == nil && w.at == w.before.end {
+		return
+	}
+	w.takeBack(r, op, err)
+}
+
+// takeBack is what catch does about an append that has ended half-way, or about what was recovered.
+func (w *Writer) takeBack(r any, op string, err *error) {
 	if r != nil {
 		*err = faultError(r, w.s.m, op, w.s.path)
 	}

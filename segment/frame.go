@@ -156,15 +156,6 @@ func readFrame(b []byte, off Offset, salt uint64) (h header, payload []byte, err
 	return h, b[off+HeaderSize : off+Offset(h.length)], nil
 }
 
-// fillFrame writes everything of the frame f, at offset off of the file, but its publication, which
-// it returns. The payload must already be in place, and crc be its checksum.
-func fillFrame(f []byte, off Offset, n int, crc uint32, salt uint64, seq Seq, kind Kind) uint64 {
-	length := uint32(HeaderSize + n)
-	sk := seqKind(seq, kind)
-	le.PutUint64(f[8:], sk)
-	return publication(length, bind(crc, salt, off, length, sk))
-}
-
 // lastNonZero returns the index of the last byte of b that is not zero, or -1.
 func lastNonZero(b []byte) int {
 	n := len(b)

@@ -411,3 +411,12 @@ func firstDifference(got, want []byte) string {
 func scanAll(b []byte, id *Identity, limit Offset) *Scan {
 	return scanBytes(b, id, limit, allOf(b))
 }
+
+// fillFrame writes everything of the frame f, at offset off of the file, but its publication, which
+// it returns. The payload must already be in place, and crc be its checksum.
+func fillFrame(f []byte, off Offset, n int, crc uint32, salt uint64, seq Seq, kind Kind) uint64 {
+	length := uint32(HeaderSize + n)
+	sk := seqKind(seq, kind)
+	le.PutUint64(f[8:], sk)
+	return publication(length, bind(crc, salt, off, length, sk))
+}

@@ -83,10 +83,16 @@ func (w *Writer) Fits(n int64, mark bool) bool {
 // Append appends a record; crc is the payload's [Checksum]. It must fit.
 func (w *Writer) Append(payload []byte, crc uint32) (err error) {
 	defer w.catch("append", debug.SetPanicOnFault(true), &err)
-	w.begin(FrameSize(int64(len(payload))))
-	f := w.frame(len(payload))
+	size := pad8(Offset(HeaderSize + len(payload)))
+	w.begin(int64(size))
+	var f []byte
+	if w.stage == nil { // as frame, whose call would show
+		f = w.s.m.b[w.at : w.at+size]
+	} else {
+		f = w.stage.frame(int(size))
+	}
 	copy(f[HeaderSize:], payload)
-	w.complete(f, len(payload), crc)
+	w.complete(f, len(payload), crc, KindRecord)
 	return nil
 }
 
@@ -103,7 +109,7 @@ func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err erro
 	if refused = fn(dst); refused != nil {
 		return refused, nil // catch takes back what is there
 	}
-	w.complete(f, n, Checksum(dst))
+	w.complete(f, n, Checksum(dst), KindRecord)
 	return nil, nil
 }
 
@@ -208,7 +214,7 @@ func (w *Writer) control(kind Kind, n int, encode func([]byte)) (err error) {
 	f := w.frame(n)
 	p := f[HeaderSize : HeaderSize+n]
 	encode(p)
-	w.publish(f, w.fill(f, n, Checksum(p), kind))
+	w.complete(f, n, Checksum(p), kind)
 	return nil
 }
 
@@ -247,31 +253,13 @@ func (w *Writer) frame(n int) []byte {
 	return w.s.m.b[w.at : w.at+size]
 }
 
-// complete publishes the next frame as a record, whose payload is in place.
-func (w *Writer) complete(f []byte, n int, crc uint32) {
-	word := w.fill(f, n, crc, KindRecord)
-	w.index(w.next-1, w.at)
-	w.publish(f, word)
-}
-
-// index notes where a record is. Nobody meets it there before it is published, which is next, and
-// can fail only with a fault: nothing is appended after that.
-func (w *Writer) index(seq Seq, at Offset) { w.s.index.add(seq-w.s.Link.Base, at, w.stamp) }
-
-// fill completes the next frame, whose payload is in place, but for its publication, which it
-// returns. It counts a record.
-func (w *Writer) fill(f []byte, n int, crc uint32, kind Kind) (word uint64) {
-	word = fillFrame(f, w.at, n, crc, w.s.Salt, w.next, kind)
-	if kind.IsRecord() {
-		w.next++
-		w.records++
+// complete makes the next frame visible, whose payload is in place: to other processes by its first
+// word, to this one by end and next.
+func (w *Writer) complete(f []byte, n int, crc uint32, kind Kind) {
+	word := w.fill(f, n, crc, kind)
+	if kind == KindRecord && w.at/pageSize != w.s.index.page { // else it is there already
+		w.index(w.next-1, w.at)
 	}
-	return word
-}
-
-// publish makes the next frame visible: to other processes by its first word, to this one by end
-// and next.
-func (w *Writer) publish(f []byte, word uint64) {
 	if w.stage != nil {
 		w.stage.publish(f, word)
 		w.advance(f)
@@ -282,6 +270,24 @@ func (w *Writer) publish(f []byte, word uint64) {
 	w.s.m.notify()
 	w.advance(f)
 	w.s.publish(w.at, w.next)
+}
+
+// index notes where a record is. Nobody meets it there before it is published, which is next, and
+// can fail only with a fault: nothing is appended after that.
+func (w *Writer) index(seq Seq, at Offset) { w.s.index.add(seq-w.s.Link.Base, at, w.stamp) }
+
+// fill completes the next frame, whose payload is in place, but for its publication, which it
+// returns. It counts a record.
+func (w *Writer) fill(f []byte, n int, crc uint32, kind Kind) (word uint64) {
+	length := uint32(HeaderSize + n)
+	sk := seqKind(w.next, kind)
+	le.PutUint64(f[8:], sk)
+	word = publication(length, bind(crc, w.s.Salt, w.at, length, sk))
+	if kind.IsRecord() {
+		w.next++
+		w.records++
+	}
+	return word
 }
 
 func (w *Writer) advance(f []byte) { w.at += Offset(len(f)) }

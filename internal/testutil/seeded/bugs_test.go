@@ -43,7 +43,7 @@ var protocolBugs = []bug{
 		file: "segment/segment.go",
 		old:  "	return s.sync(end, File.Datasync)\n",
 		new:  "	return s.sync(end, func(File) error { return nil })\n",
-		pkg: "./journal", run: crashes,
+		pkg:  "./journal", run: crashes,
 		cost: "as msync with MS_ASYNC: acknowledged records are lost by a power cut",
 	},
 	{
@@ -205,9 +205,9 @@ var protocolBugs = []bug{
 		name: "published before the payload is there",
 		file: "segment/writer.go",
 		old: `	copy(f[HeaderSize:], payload)
-	w.complete(f, len(payload), crc)
+	w.complete(f, len(payload), crc, KindRecord)
 `,
-		new: `	w.complete(f, len(payload), crc)
+		new: `	w.complete(f, len(payload), crc, KindRecord)
 	copy(f[HeaderSize:], payload)
 `,
 		pkg: "./segment", run: "^TestPublication$|^TestReadersAndWriter$",
