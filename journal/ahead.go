@@ -19,10 +19,14 @@ const (
 )
 
 // beginAheadLocked decides what is due when in a segment that becomes the active one. Its successor
-// is prepared early enough to be ready, late enough that a journal which is opened for a few
-// records prepares nothing in vain.
-func (j *Journal) beginAheadLocked(seg *segment.Segment) {
+// is prepared at once where a full one came before, because that may take long beside a disk that
+// is busy with that one; otherwise late enough that a journal which is opened for a few records
+// prepares nothing in vain.
+func (j *Journal) beginAheadLocked(seg *segment.Segment, rolled bool) {
 	j.mu.prepareAt = segment.Offset(seg.Size / 4)
+	if rolled {
+		j.mu.prepareAt = 0
+	}
 	j.populateLocked(j.mu.writer.Position())
 }
 

@@ -283,7 +283,7 @@ func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segm
 	j.mu.writer = w
 	j.mu.unclaimed, j.mu.unmarked = false, false
 	j.mu.atMark = false
-	j.beginAheadLocked(seg)
+	j.beginAheadLocked(seg, l.Reason == segment.ReasonRoll)
 	j.log.Debug("segment begun", zap.String("file", seg.Path()), zap.Stringer("reason", l.Reason))
 	return nil
 }

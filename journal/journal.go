@@ -351,7 +351,7 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	j.mu.writer.Use(j.stage)
 	j.mu.atMark = true
 	j.mu.past = -int64(scan.End)
-	j.beginAheadLocked(seg)
+	j.beginAheadLocked(seg, false)
 	// The sync of the closing mark may have failed: the mark is in the page cache then, and not on
 	// the disk, and no sync would write it.
 	if err := errors.Join(old.Drop(), seg.Dirty(scan.Claim.Offset, scan.End)); err != nil {
