@@ -2,17 +2,17 @@ package journal
 
 import "mmjournal/segment"
 
-// What is done ahead of the appends, in the background: preparing the next segment, and populating
-// the mapping of the active one, so that appends do not fault at the first touch of each folio. An
-// append compares one offset with where the next such thing is due.
+// What is done ahead of the appends, in the background: preparing the next segment, and, where that
+// could not be primed, populating the mapping of the active one, so that appends do not fault at the
+// first touch of each folio. An append compares one offset with where the next such thing is due.
 
 const (
 	// populateUnit is what is populated at least: a folio (largeFolio).
 	populateUnit = largeFolio
 	// mostPopulated bounds how far ahead is populated; flat out, that is some 500 microseconds.
 	mostPopulated = 4 << 20
-	// populatedShare bounds it by what the next sync has to write anyway: populated pages count as
-	// modified, and a sync writes them.
+	// populatedShare bounds it by what has been appended since the last sync: populated pages count
+	// as modified, and the kernel writes them back if no append comes to them.
 	populatedShare = 8
 
 	never = segment.Offset(segment.MaxSize)

@@ -62,6 +62,58 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
+// TestPreparePrimed: the zeros are written behind the sync, before the file has its name; if they
+// cannot be, no file is left. Where space cannot be reserved, they are on the disk as ever.
+func TestPreparePrimed(t *testing.T) {
+	var ops []string
+	reserves, broken := true, 0
+	fsys := &hookFS{FS: NewMemFS(), hook: func(op, _ string) error {
+		ops = append(ops, op)
+		if op == "allocate" && !reserves {
+			return fmt.Errorf("fallocate: %w", errors.ErrUnsupported)
+		}
+		if broken--; broken == 0 {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	prepare := func(want ...string) *Segment {
+		t.Helper()
+		ops = nil
+		id := testIdentity(1)
+		id.Size = 64 << 10
+		s, err := Prepare(fsys, "d", id, Zeros{Chunk: 64 << 10, Primed: true})
+		if failed := want[len(want)-1] == "remove"; failed != (err != nil) ||
+			failed && !errors.Is(err, ErrNoSpace) {
+			t.Fatal(err)
+		}
+		if !slices.Equal(ops, want) {
+			t.Errorf("operations %q, want %q", ops, want)
+		}
+		return s
+	}
+	s := prepare("open", "truncate", "allocate", "write", "sync", "write", "rename", "syncdir", "map")
+	if s.Populated() != Offset(s.Size) || !zero(s.m.b[FirstFrame:]) {
+		t.Errorf("populated to %d; zero: %v", s.Populated(), zero(s.m.b[FirstFrame:]))
+	}
+	if err := errors.Join(s.Drop(), fsys.Remove(s.Path())); err != nil {
+		t.Fatal(err)
+	}
+	broken = 6
+	prepare("open", "truncate", "allocate", "write", "sync", "write", "close", "remove")
+	if list := names(t, fsys, "d"); len(list) > 0 {
+		t.Errorf("files %q are left", list)
+	}
+	reserves = false
+	s = prepare("open", "truncate", "allocate", "write", "write", "sync", "rename", "syncdir", "map")
+	if s.Populated() != 0 {
+		t.Errorf("populated to %d", s.Populated())
+	}
+	if err := s.Drop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPrepareZeroes: how the file is zeroed, by chunk size; where space cannot be reserved, by
 // writing in any case.
 func TestPrepareZeroes(t *testing.T) {
