@@ -79,8 +79,8 @@ func (f *file) newest(m moment, i int) bool {
 	return i < len(m.versions) && f.versions[i][len(f.versions[i])-1] == m.versions[i]
 }
 
-// settle makes what was the newest at m durable, but for stuck sectors, and for those without a byte
-// of from:to. It reports whether that changed anything.
+// settle makes what was the newest at m durable, but for stuck sectors, and for those without a
+// byte of from:to. It reports whether that changed anything.
 func (f *file) settle(m moment, from, to segment.Offset) (changed bool) {
 	for i, s := range m.versions[:min(len(m.versions), len(f.versions))] {
 		at := segment.Offset(i) * sectorSize
