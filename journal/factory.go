@@ -11,8 +11,8 @@ import (
 )
 
 // factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll
-// finds one waiting. It zeroes them as folio says, if there is time. A preparation that fails is
-// tried again by whoever needs the segment.
+// finds one waiting. It primes them as folio says, or zeroes them, if there is time for that. A
+// preparation that fails is tried again by whoever needs the segment.
 type factory struct {
 	fsys       segment.FS
 	dir        string
@@ -160,13 +160,13 @@ func (f *factory) prepareLocked() error {
 	f.mu.next++
 	f.mu.stats.prepared++
 	now := time.Now()
-	zeroed := zeros.Chunk > 0 && !zeros.Primed && !seg.Recycled
+	zeroed := zeros.Chunk > 0 && !seg.Primed && !seg.Recycled
 	f.mu.pace.end(now, zeroed)
 	f.mu.stats.prepareTime += now.Sub(start)
 	switch {
 	case seg.Recycled:
 		f.mu.stats.recycled++
-	case zeros.Primed:
+	case seg.Primed:
 		f.mu.stats.primed++
 	case zeroed:
 		f.mu.stats.zeroed++

@@ -39,7 +39,8 @@ const (
 	// largeFolio: first touches gain no more above this size, and the first store after a sync
 	// costs several times as much.
 	largeFolio = 256 << 10
-	// mostPrimed bounds what waits in memory to be written to the disk.
+	// mostPrimed bounds what the active segment and the next one have in memory, to be written to
+	// the disk: twice that.
 	mostPrimed = 256 << 20
 )
 

@@ -380,7 +380,7 @@ func (j *Journal) finishSync(
 			}
 		}
 	}
-	if pos.Ordinal == j.syncer.pos.Ordinal {
+	if pos.Ordinal == j.syncer.pos.Ordinal && last > j.Durable() { // else it was a mark
 		j.factory.noteGroup(int64(pos.Offset - j.syncer.pos.Offset))
 	}
 	j.syncer.pos = pos

@@ -15,7 +15,7 @@ type Mapping struct {
 	b        []byte
 	unmap    func() error
 	readOnly func() error // makes stores fault from now on
-	shared   bool         // the bytes are the page cache's: unmapping a page loses nothing
+	shared   bool         // the bytes are the page cache's, to write: unmapping a page loses nothing
 
 	// stored, if set, is called after each group of stores, before the next group: tests watch
 	// the order in which bytes reach the page cache through it. from and to are 0, or the bytes

@@ -23,7 +23,7 @@ func mapFile(f *os.File, size int64, mode OpenMode) (*Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.shared = true
+	m.shared = mode != ReadOnly
 	return m, nil
 }
 

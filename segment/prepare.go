@@ -78,7 +78,7 @@ func Prepare(fsys FS, dir string, id Identity, zeros Zeros) (*Segment, error) {
 	if err != nil {
 		return fail(path, err)
 	}
-	if primed {
+	if s.Primed = primed; primed {
 		s.Populate(FirstFrame, Offset(id.Size))
 	}
 	return s, nil

@@ -395,3 +395,19 @@ func TestSyncFails(t *testing.T) {
 		t.Errorf("%v; %d handles, %d mappings left", err, fsys.handles, fsys.maps)
 	}
 }
+
+// TestSyncDropped: a segment that nobody holds any more has no file to sync.
+func TestSyncDropped(t *testing.T) {
+	s, err := Prepare(OS, t.TempDir(), testIdentity(1), Zeros{Chunk: 4096, Primed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Drop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{s.Sync(), s.SyncFrames(), s.SyncRange(0, 8192)} {
+		if !errors.Is(err, errReleased) {
+			t.Error(err)
+		}
+	}
+}

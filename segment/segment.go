@@ -13,8 +13,9 @@ import (
 // may read it while one [Writer] appends.
 type Segment struct {
 	Identity
-	path string
-	m    *Mapping
+	Primed bool // see Zeros; set by Prepare, if it could
+	path   string
+	m      *Mapping
 
 	// Link is valid once the segment has one: set by the writer before it publishes the segment's
 	// first record, or when the segment is found at open. It does not change afterwards.
@@ -220,8 +221,8 @@ func (s *Segment) RestoreIndex(sc *Scan) (err error) {
 }
 
 // Populate makes the pages from an offset up to another ready for stores, so that none of them
-// faults, where the system can do that. It changes no byte, but the pages count as modified: the
-// next sync writes them. The caller keeps the segment mapped.
+// faults, where the system can do that. It changes no byte, but the pages count as modified: Sync
+// writes them, SyncFrames does not. The caller keeps the segment mapped.
 func (s *Segment) Populate(from, to Offset) {
 	to = min(to, Offset(len(s.m.b)))
 	s.populated.Store(int64(to))
@@ -236,10 +237,12 @@ func (s *Segment) Populated() Offset { return Offset(s.populated.Load()) }
 // underneath, so Sync looks at the file's size, too.
 func (s *Segment) Sync() error {
 	from, end := s.unsynced()
-	if populated := s.populated.Swap(0); !s.Recycled { // no writer stores through that mapping
-		s.m.leave(from, max(end, Offset(populated)))
-	}
-	return s.sync(end, File.Datasync)
+	return s.sync(end, func(f File) error {
+		if populated := s.populated.Swap(0); !s.Recycled { // no writer stores through that mapping
+			s.m.leave(from, max(end, Offset(populated)))
+		}
+		return f.Datasync()
+	})
 }
 
 // SyncFrames is Sync for a segment that is stored to. As long as it is not full, pages that are
@@ -249,16 +252,20 @@ func (s *Segment) SyncFrames() error {
 	if s.full.Load() { // behind the frames is the index
 		return s.Sync()
 	}
-	s.populated.Store(0)
-	s.m.leave(from, end)
-	return s.SyncRange(from, end)
+	return s.sync(end, func(f File) error {
+		s.populated.Store(0) // the rest of the last folio is written, too, and faults again
+		s.m.leave(from, end)
+		return s.datasync(f, from, end)
+	})
 }
 
 // SyncRange is Sync for the bytes from:to, and what there is before them must be durable.
 func (s *Segment) SyncRange(from, to Offset) error {
-	return s.sync(to, func(f File) error {
-		return f.DatasyncRange(s.m, from, max(to, Offset(s.wiped.Load())))
-	})
+	return s.sync(to, func(f File) error { return s.datasync(f, from, to) })
+}
+
+func (s *Segment) datasync(f File, from, to Offset) error {
+	return f.DatasyncRange(s.m, from, max(to, Offset(s.wiped.Load())))
 }
 
 // unsynced returns which bytes have frames and were not synced.

@@ -13,8 +13,12 @@ func datasync(f *os.File) error {
 	return retryEINTR("fdatasync", f, func() error { return unix.Fdatasync(int(f.Fd())) })
 }
 
-// datasyncRange is msync(2), which syncs what lies in the range only.
+// datasyncRange is msync(2), which syncs what lies in the range only. On a mapping that cannot be
+// written to it does nothing, and says that it has.
 func datasyncRange(f *os.File, m *Mapping, from, to Offset) error {
+	if !m.shared {
+		return datasync(f)
+	}
 	from &^= Offset(unix.Getpagesize()) - 1
 	if from >= to {
 		return nil
