@@ -11,7 +11,7 @@ import (
 )
 
 // factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll
-// finds one waiting. It primes them as folio says, or zeroes them, if there is time for that. A
+// finds one waiting. It primes or zeroes them as folio says, if there is time for that. A
 // preparation that fails is tried again by whoever needs the segment.
 type factory struct {
 	fsys       segment.FS
@@ -139,7 +139,7 @@ func (f *factory) prepareLocked() error {
 	start := time.Now()
 	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
 	zeros := f.folio(f.mu.group, f.size)
-	if f.background && !f.mu.pace.inTime && !zeros.Primed {
+	if f.background && !f.mu.pace.inTime {
 		zeros = segment.Zeros{}
 	}
 	f.mu.Unlock()
@@ -160,7 +160,7 @@ func (f *factory) prepareLocked() error {
 	f.mu.next++
 	f.mu.stats.prepared++
 	now := time.Now()
-	zeroed := zeros.Chunk > 0 && !seg.Primed && !seg.Recycled
+	zeroed := zeros.Chunk > 0 && !seg.Recycled
 	f.mu.pace.end(now, zeroed)
 	f.mu.stats.prepareTime += now.Sub(start)
 	switch {

@@ -2,10 +2,10 @@ package journal
 
 import "time"
 
-// pace says whether there is time to zero segments. Zeroing takes as long as the disk needs for all
-// of their bytes. Whoever appends faster than that is better off with segments that are ready and
-// not zeroed: its appends would wait for the difference, and for a disk that writes everything
-// twice (bench/README.md).
+// pace says whether there is time to zero segments, or to prime them. Zeroing takes as long as the
+// disk needs for all of their bytes, priming as long as memory does. Whoever appends faster than
+// that is better off with segments that are ready and neither: its appends would wait for the
+// difference, and for a disk that writes everything twice (bench/README.md).
 type pace struct {
 	began  time.Time // the last preparation
 	inTime bool      // it may zero

@@ -17,7 +17,7 @@ type Stats struct {
 
 	Prepared    uint64        // segments prepared
 	Zeroed      uint64        // of these, written full of zeros: there was time for that
-	Primed      uint64        // of these, with zeros and a mapping that are ready in memory
+	Primed      uint64        // of these, with zeros and a mapping that are ready in memory: likewise
 	Recycled    uint64        // of these, written over the files of dropped segments
 	PrepareTime time.Duration // in the background, as a rule
 	Stalls      uint64        // a segment was needed that was not ready: the append that needed it,
