@@ -412,11 +412,8 @@ func scanAll(b []byte, id *Identity, limit Offset) *Scan {
 	return scanBytes(b, id, limit, allOf(b))
 }
 
-// fillFrame writes everything of the frame f, at offset off of the file, but its publication, which
-// it returns. The payload must already be in place, and crc be its checksum.
+// fillFrame is Writer.fill for a frame at any offset, with any salt and seq.
 func fillFrame(f []byte, off Offset, n int, crc uint32, salt uint64, seq Seq, kind Kind) uint64 {
-	length := uint32(HeaderSize + n)
-	sk := seqKind(seq, kind)
-	le.PutUint64(f[8:], sk)
-	return publication(length, bind(crc, salt, off, length, sk))
+	w := Writer{s: &Segment{Identity: Identity{Salt: salt}}, at: off, next: seq}
+	return w.fill(f, n, crc, kind)
 }

@@ -312,9 +312,10 @@ func (h *handle) Allocate(int64) error {
 	return nil
 }
 
-// NextData implements [segment.File]: sectors full of zeros are holes.
+// Uncache implements [segment.File].
 func (h *handle) Uncache() {}
 
+// NextData implements [segment.File]: sectors full of zeros are holes.
 func (h *handle) NextData(off int64) (from, to int64) {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
