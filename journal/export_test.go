@@ -93,3 +93,17 @@ var SyncParents = syncParents
 
 // Quiet reports whether nothing was written since the journal was opened.
 func Quiet(j *Journal) bool { return j.atClosingMark() }
+
+// Prepare makes so many segments ready, as the goroutine does that prepares them.
+func Prepare(j *Journal, n int) error {
+	f := j.factory
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.mu.ready) < n && !f.mu.busy && !f.mu.stopped && f.mu.broken == nil {
+		f.mu.busy = true
+		if err := f.prepareLocked(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

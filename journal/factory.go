@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 )
 
 // factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll
-// finds one waiting. It primes or zeroes them as folio says, if there is time for that. A
-// preparation that fails is tried again by whoever needs the segment.
+// finds one waiting: one, or two where they are needed fast. It primes or zeroes them as folio
+// says, if there is time for that. A preparation that fails is tried again by whoever needs the
+// segment.
 type factory struct {
 	fsys       segment.FS
 	dir        string
@@ -26,7 +28,7 @@ type factory struct {
 		sync.Mutex
 		id      segment.ID
 		next    uint64 // ordinal of the next file
-		ready   *segment.Segment
+		ready   []*segment.Segment // the next one first
 		busy    bool // a preparation is under way, without the lock
 		stopped bool
 		broken  error    // a directory sync failed: not to be repeated
@@ -75,19 +77,34 @@ func (f *factory) noteGroup(n int64) {
 	f.mu.group += (n - f.mu.group) / 8
 }
 
-// want starts to prepare a segment in the background, if none is ready or under way.
+// mostReady is how large two segments may be that are ready at the same time.
+const mostReady = mostPrimed / 2
+
+// wantLocked returns whether a segment is to be prepared in the background.
+func (f *factory) wantLocked() bool {
+	ahead := 1
+	if f.size <= mostReady && f.mu.pace.hurry() {
+		ahead = 2
+	}
+	return len(f.mu.ready) < ahead && !f.mu.stopped && f.mu.broken == nil
+}
+
+// want starts to prepare segments in the background, if they are wanted and none is under way.
 func (f *factory) want() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.background || f.mu.ready != nil || f.mu.busy || f.mu.stopped || f.mu.broken != nil {
+	if !f.background || f.mu.busy || !f.wantLocked() {
 		return
 	}
 	f.mu.busy = true
-	f.mu.pace.begin(time.Now())
 	go func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		_ = f.prepareLocked() // take meets the error again, and returns it
+		err := f.prepareLocked() // take meets an error again, and returns it
+		for err == nil && !f.mu.busy && f.wantLocked() {
+			f.mu.busy = true
+			err = f.prepareLocked()
+		}
 	}()
 }
 
@@ -99,13 +116,13 @@ func (f *factory) peek() (ordinal uint64, err error) {
 	if err := f.ensureLocked(); err != nil {
 		return 0, err
 	}
-	return f.mu.ready.Ordinal, nil
+	return f.mu.ready[0].Ordinal, nil
 }
 
 // ensureLocked makes sure that a segment is ready. That one was not is a stall, however long the
 // wait: whoever appends waits for the disk.
 func (f *factory) ensureLocked() error {
-	if f.mu.ready != nil {
+	if len(f.mu.ready) > 0 {
 		return nil
 	}
 	start := time.Now()
@@ -125,21 +142,19 @@ func (f *factory) waitLocked() error {
 	if f.mu.broken != nil {
 		return f.mu.broken
 	}
-	if f.mu.ready != nil {
+	if len(f.mu.ready) > 0 {
 		return nil
 	}
 	f.mu.busy = true
-	f.mu.pace.begin(time.Now())
 	return f.prepareLocked()
 }
 
-// prepareLocked prepares a segment, without holding the lock meanwhile. busy is set, and the pace
-// has begun.
+// prepareLocked prepares a segment, without holding the lock meanwhile. busy is set.
 func (f *factory) prepareLocked() error {
 	start := time.Now()
 	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
 	zeros := f.folio(f.mu.group, f.size)
-	if f.background && !f.mu.pace.inTime {
+	if f.background && !f.mu.pace.inTime() {
 		zeros = segment.Zeros{}
 	}
 	f.mu.Unlock()
@@ -156,13 +171,13 @@ func (f *factory) prepareLocked() error {
 	if err != nil {
 		return err
 	}
-	f.mu.ready = seg
+	f.mu.ready = append(f.mu.ready, seg)
 	f.mu.next++
 	f.mu.stats.prepared++
-	now := time.Now()
+	took := time.Since(start)
 	zeroed := zeros.Chunk > 0 && !seg.Recycled
-	f.mu.pace.end(now, zeroed)
-	f.mu.stats.prepareTime += now.Sub(start)
+	f.mu.pace.prepared(took, zeroed)
+	f.mu.stats.prepareTime += took
 	switch {
 	case seg.Recycled:
 		f.mu.stats.recycled++
@@ -230,14 +245,15 @@ func (f *factory) take() (*segment.Segment, error) {
 	if err := f.ensureLocked(); err != nil {
 		return nil, err
 	}
-	seg := f.mu.ready
-	f.mu.ready = nil
+	seg := f.mu.ready[0]
+	f.mu.ready = slices.Delete(f.mu.ready, 0, 1)
+	f.mu.pace.take(time.Now())
 	return seg, nil
 }
 
-// stop waits for a preparation under way and returns the segment that is ready, if any, and the
-// files that are spare. Nothing is prepared afterwards.
-func (f *factory) stop() (ready *segment.Segment, spares []string) {
+// stop waits for a preparation under way and returns the segments that are ready, in the order of
+// their ordinals, and the files that are spare. Nothing is prepared afterwards.
+func (f *factory) stop() (ready []*segment.Segment, spares []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.stopped = true

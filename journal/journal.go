@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -468,7 +469,7 @@ func (j *Journal) claimOutside(claim segment.Position) error {
 	return nil
 }
 
-// release gives back memory, descriptors and the lock. A segment that was prepared and not used,
+// release gives back memory, descriptors and the lock. Segments that were prepared and not used,
 // and spare files, are removed, unless the journal has failed: then nothing on the disk is touched
 // any more.
 func (j *Journal) release() error {
@@ -477,14 +478,12 @@ func (j *Journal) release() error {
 	j.mu.Unlock()
 	var err error
 	j.populating.Wait()
-	seg, spares := j.factory.stop()
-	if seg != nil {
-		err = seg.Drop()
+	ready, spares := j.factory.stop()
+	for _, seg := range ready {
+		err = errors.Join(err, seg.Drop())
 	}
 	if j.failed() == nil {
-		if seg != nil {
-			err = errors.Join(err, j.names.discard(seg.Ordinal))
-		}
+		err = errors.Join(err, j.discardReady(ready))
 		for _, path := range spares {
 			err = errors.Join(err, recovery.Remove(j.fsys, j.dir, filepath.Base(path)))
 		}
@@ -501,4 +500,15 @@ func (j *Journal) release() error {
 		err = errors.Join(err, forget(j.fsys))
 	}
 	return err
+}
+
+// discardReady removes segments that were prepared, from the highest ordinal down and up to the
+// first that stays: there must be no gap.
+func (j *Journal) discardReady(ready []*segment.Segment) error {
+	for _, seg := range slices.Backward(ready) {
+		if err := j.names.discard(seg.Ordinal); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -24,6 +24,7 @@ import (
 //	tb2      TruncateBack: drop the last two records
 //	tf2      TruncateFront: drop the first two records
 //	rs5      Reset to the fifth seq after the next
+//	p2       prepare two segments ahead
 //	c        Close, then open          k       end the process, then open
 //	m300     during the first sync of the next step, append 300 bytes (with Published only)
 //
@@ -39,7 +40,7 @@ var stepPattern = regexp.MustCompile(`^([a-z]+?)(?:(\d+)x)?(\d*)(?:\*(\d+))?$`)
 func parseScript(text string) (steps []step) {
 	for _, word := range strings.Fields(text) {
 		m := stepPattern.FindStringSubmatch(word)
-		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs c k m ", " "+m[1]+" ") {
+		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs p c k m ", " "+m[1]+" ") {
 			panic("model: bad step " + word)
 		}
 		k, _ := strconv.Atoi(m[2])
@@ -79,6 +80,8 @@ func randomScript(r *rand.Rand, steps int) string {
 			word = fmt.Sprintf("a%d*%d", 300+r.IntN(300), 2+r.IntN(8))
 		case 14:
 			word = fmt.Sprintf("m%d %s", size(), []string{"s", "s", "tf2", "tb2", "rs2"}[r.IntN(5)])
+		case 15:
+			word = fmt.Sprintf("p%d", 1+r.IntN(2))
 		case 12, 13:
 			word = fmt.Sprintf("e%d", []int{0, 8, 16, 48, 56, 64, 80, 112, 168}[r.IntN(9)])
 		default:
@@ -121,6 +124,9 @@ func (l *life) do(s step) error {
 		return l.promised(l.j.Sync(context.Background()), true)
 	case "w":
 		return l.promised(l.j.WaitDurable(context.Background(), l.j.Last()), true)
+	case "p":
+		_ = journal.Prepare(l.j, s.n) // an error shows in the append that needs the segment
+		return nil
 	case "c":
 		l.mid.size = 0
 		if err := l.close(); err != nil {

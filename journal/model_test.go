@@ -76,6 +76,8 @@ var scripts = []string{
 	"p: a300*3 m300 tf1 a300 m300 tb2 a300 m300 rs2 m9 tf0 a10",
 	"p: a1000*3 m1000 s a900 m2500 s m2500 tf3 a9 s",
 	"p: a10 e424 s a500 s a10", // seal and index in different sectors
+	"p: p2 a500*9 s p2 a500*9 k a10 p2 tb1 p2 c a10",
+	"s: a10 p2 a500*18 p2 rs3 a10 p2 tb1 a500*9 k p2 c",
 	"s: a500*8 tf7 a500*8 tf7 a500*8 tf7 a500*8",
 	"s: a600*14 tf13 a600*14 tf12 b3x600 a600*12",
 	"s: a500*14 tf13 a500*14 k a500*14 tf30 a500*14 c a500*14 tf20 tb3 a500*15",

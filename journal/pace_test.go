@@ -13,15 +13,16 @@ func TestPace(t *testing.T) {
 	const ms = time.Millisecond
 	var p pace
 	now := time.Now()
+	p.take(now)
 	prepare := func(want bool, takes, needed time.Duration) {
 		t.Helper()
-		p.begin(now)
-		if p.inTime != want {
-			t.Fatalf("in time: %v; zeroing takes %v, slack is %v", p.inTime, p.zeroing, p.slack)
+		if p.inTime() != want {
+			t.Fatalf("in time: %v; zeroing takes %v, a segment lasts %v", !want, p.zeroing, p.lasted)
 		}
-		p.end(now.Add(takes), p.inTime)
+		p.prepared(takes, want)
 		p.need(now.Add(needed))
-		now = now.Add(max(takes, needed))
+		now = now.Add(max(takes, needed)) // a stall does not count for what it lasts
+		p.take(now)
 	}
 	prepare(true, 100*ms, 150*ms) // nothing is known
 	prepare(true, 100*ms, 99*ms)
@@ -36,6 +37,40 @@ func TestPace(t *testing.T) {
 	prepare(true, 95*ms, 95*ms)
 	prepare(true, 95*ms, 0)
 	prepare(false, 5*ms, 0)
+}
+
+// TestHurry: two segments are to be ready where one lasts less than four times as long as a
+// preparation took lately.
+func TestHurry(t *testing.T) {
+	const ms = time.Millisecond
+	var p pace
+	now := time.Now()
+	last := func(d time.Duration) {
+		p.need(now.Add(d))
+		now = now.Add(d)
+		p.take(now)
+	}
+	want := func(hurry bool) {
+		t.Helper()
+		if p.hurry() != hurry {
+			t.Fatalf("hurry: %v; a preparation took %v, a segment lasts %v", !hurry, p.slowest, p.lasted)
+		}
+	}
+	p.prepared(100*ms, true)
+	last(10 * ms) // the first one: nothing was taken before
+	want(false)
+	last(400 * ms)
+	want(false)
+	last(399 * ms)
+	want(true)
+	p.prepared(50*ms, true)
+	want(false)
+	last(340 * ms)
+	want(true)
+	for range 5 {
+		p.prepared(50*ms, false)
+	}
+	want(false)
 }
 
 // slowZeros takes a moment to write zeros.
@@ -60,15 +95,9 @@ func TestZeroedInTime(t *testing.T) {
 	folio := func(_, _ int64) segment.Zeros { return segment.Zeros{Chunk: 8 << 10} }
 	f := newFactory(slowZeros{segment.NewHeapFS()}, "/j", 64<<10, folio, true)
 	f.begin(segment.NewID(), 1)
-	zeroed := uint64(0)
 	const n = 60
 	for i := range n {
 		f.want()
-		f.mu.Lock()
-		if f.mu.pace.inTime {
-			zeroed++
-		}
-		f.mu.Unlock()
 		if i%20 >= 10 { // these are not needed before they are ready
 			if _, err := f.peek(); err != nil {
 				t.Fatal(err)
@@ -78,14 +107,66 @@ func TestZeroedInTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := f.stats().zeroed; got != zeroed {
-			t.Fatalf("segment %d: %d were zeroed, want %d", seg.Ordinal, got, zeroed)
+		if want := uint64(i + 1); seg.Ordinal != want {
+			t.Fatalf("segment %d, want %d", seg.Ordinal, want)
 		}
 		if err := seg.Drop(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if zeroed == 0 || zeroed == n {
-		t.Errorf("%d of %d segments were zeroed", zeroed, n)
+	ready, _ := f.stop()
+	for _, seg := range ready {
+		if err := seg.Drop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := f.stats(); s.zeroed == 0 || s.zeroed == s.prepared {
+		t.Errorf("%d of %d segments were zeroed", s.zeroed, s.prepared)
+	}
+}
+
+// TestTwoReady: where segments are needed fast two are ready, in order; not where they are large,
+// or last long.
+func TestTwoReady(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		size  int64
+		hurry bool
+		want  int
+	}{
+		{"fast", 64 << 10, true, 2},
+		{"slow", 64 << 10, false, 1},
+		{"large", mostReady + 4096, true, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFactory(slowZeros{segment.NewHeapFS()}, "/j", c.size, noFolio, true)
+			f.begin(segment.NewID(), 1)
+			f.mu.pace.lasted = 1
+			if !c.hurry {
+				f.mu.pace.lasted = time.Hour
+			}
+			f.want()
+			if _, err := f.peek(); err != nil {
+				t.Fatal(err)
+			}
+			f.mu.Lock()
+			for f.mu.busy {
+				f.idle.Wait()
+			}
+			f.mu.Unlock()
+			f.want()
+			ready, _ := f.stop()
+			if len(ready) != c.want {
+				t.Fatalf("%d are ready, want %d", len(ready), c.want)
+			}
+			for i, seg := range ready {
+				if seg.Ordinal != uint64(i+1) {
+					t.Errorf("segment %d is at %d", seg.Ordinal, i)
+				}
+				if err := seg.Drop(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }
