@@ -27,9 +27,9 @@ type factory struct {
 	mu struct {
 		sync.Mutex
 		id      segment.ID
-		next    uint64 // ordinal of the next file
+		next    uint64             // ordinal of the next file
 		ready   []*segment.Segment // the next one first
-		busy    bool // a preparation is under way, without the lock
+		busy    bool               // a preparation is under way, without the lock
 		stopped bool
 		broken  error    // a directory sync failed: not to be repeated
 		spares  []string // files of dropped segments, to be written over

@@ -50,7 +50,10 @@ func storedFolio(group, size int64) segment.Zeros {
 	if 0 < group && group < unwritten {
 		return syncedFolio(group, size)
 	}
-	return segment.Zeros{Chunk: largeFolio, Primed: size <= mostPrimed}
+	if size > mostPrimed {
+		return segment.Zeros{Chunk: largeFolio}
+	}
+	return segment.Zeros{Chunk: segment.ZeroFolio, Primed: true}
 }
 
 // noFolio leaves files as the file system reserves them.

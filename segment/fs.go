@@ -23,6 +23,10 @@ type FS interface {
 	SyncDir(dir string) error
 }
 
+// ZeroFolio is in what pieces [File.Zero] writes, in bytes: as many as the pipe holds through which
+// sendfile(2) passes them.
+const ZeroFolio = 64 << 10
+
 // OpenMode says how [FS.Open] opens a file.
 type OpenMode int
 
@@ -40,6 +44,10 @@ type File interface {
 	ReadAt(p []byte, off int64) (int, error)
 	// WriteAt is io.WriterAt.
 	WriteAt(p []byte, off int64) (int, error)
+	// Zero fills the bytes from:to with zeros as writes of [ZeroFolio] bytes would, by a system call
+	// or two. It returns an error that matches errors.ErrUnsupported where the system has none for
+	// that; then the caller writes them.
+	Zero(from, to int64) error
 	// Truncate sets the file's size; new bytes are zero.
 	Truncate(size int64) error
 	// Allocate reserves disk space for the first size bytes without changing them. It returns an

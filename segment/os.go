@@ -119,6 +119,8 @@ func (f *osFile) DatasyncRange(m *Mapping, from, to Offset) error {
 	return datasyncRange(f.File, m, from, to)
 }
 
+func (f *osFile) Zero(from, to int64) error { return zeroRange(f.File, from, to) }
+
 func (f *osFile) Sole() bool  { return sole(f.File) }
 func (f *osFile) Sync() error { return fullsync(f.File) }
 func (f *osFile) Uncache()    { uncache(f.File) }

@@ -92,7 +92,8 @@ func TestPreparePrimed(t *testing.T) {
 		}
 		return s
 	}
-	s := prepare("open", "truncate", "allocate", "write", "sync", "write", "rename", "syncdir", "map")
+	s := prepare("open", "truncate", "allocate", "write", "sync", "zero", "write",
+		"rename", "syncdir", "map")
 	if s.Populated() != Offset(s.Size) || !zero(s.m.b[FirstFrame:]) {
 		t.Errorf("populated to %d; zero: %v", s.Populated(), zero(s.m.b[FirstFrame:]))
 	}
@@ -100,7 +101,9 @@ func TestPreparePrimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken = 6
-	prepare("open", "truncate", "allocate", "write", "sync", "write", "close", "remove")
+	prepare("open", "truncate", "allocate", "write", "sync", "zero", "close", "remove")
+	broken = 7
+	prepare("open", "truncate", "allocate", "write", "sync", "zero", "write", "close", "remove")
 	if list := names(t, fsys, "d"); len(list) > 0 {
 		t.Errorf("files %q are left", list)
 	}

@@ -312,6 +312,9 @@ func (h *handle) Allocate(int64) error {
 	return nil
 }
 
+// Zero implements [segment.File]: writes do it.
+func (h *handle) Zero(int64, int64) error { return errors.ErrUnsupported }
+
 // Uncache implements [segment.File].
 func (h *handle) Uncache() {}
 

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package segment
+
+import "os"
+
+func zeroRange(*os.File, int64, int64) error { return errUnsupported("sendfile") }
