@@ -107,6 +107,8 @@ var openGoals = []goal{
 		formatNS, "reopen", []string{"4096"}, mainRow, plain("first")},
 	{"open after kill -9, 64 MiB not synced: of the time to sync and CRC them", atMost(1.3), times,
 		"unclaimed", []string{"64"}, mainRow, against(syncLimitImpl)},
+	{"open after kill -9, 64 MiB not synced: of the time to sync a new file and CRC them",
+		atMost(1.3), times, "unclaimed", []string{"64"}, mainRow, against(syncNewLimitImpl)},
 	{"files: of payload + 16 bytes + padding to 8, at 1 KiB", atMost(1.01), times,
 		"space", []string{"1024"}, mainRow, overhead},
 }

@@ -18,16 +18,40 @@ var syncLimitImpl = &Impl{
 	recover: syncAndCheck,
 }
 
+// syncNewLimitImpl is the same for a new file, of which the file system's log says what is written
+// yet, as ours are: the sync writes that, too.
+var syncNewLimitImpl = &Impl{
+	Name:    "sync and CRC, new file",
+	caps:    isLimit | canResync,
+	open:    openSyncNewLimit,
+	recover: syncAndCheck,
+}
+
 type syncLimit struct {
 	unreadable
 	f *os.File
 }
 
-// openSyncLimit makes a file as ours is: written full of zeros, by 256 KiB.
+// openSyncLimit makes a file that is written full of zeros, by 256 KiB.
 func openSyncLimit(dir string, o OpenOptions) (Log, error) {
 	f, err := zeroedFile(syncLimitFile(dir), o.Total, 256<<10)
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
+	}
+	return &syncLimit{f: f}, err
+}
+
+// openSyncNewLimit makes a file whose space is reserved.
+func openSyncNewLimit(dir string, o OpenOptions) (Log, error) {
+	f, err := os.OpenFile(syncLimitFile(dir), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err == nil {
+		err = f.Truncate(o.Total)
+	}
+	if err == nil {
+		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, o.Total)
+	}
+	if err == nil {
+		err = f.Sync()
 	}
 	return &syncLimit{f: f}, err
 }

@@ -105,6 +105,7 @@ var impls = []*Impl{
 	diskLimitImpl,
 	diskGroupLimitImpl,
 	syncLimitImpl,
+	syncNewLimitImpl,
 	pebbleImpl,
 	pebbleRecycledImpl,
 	prometheusImpl,
