@@ -77,7 +77,7 @@ func (f *factory) noteGroup(n int64) {
 	f.mu.group += (n - f.mu.group) / 8
 }
 
-// mostReady is how large two segments may be that are ready at the same time.
+// mostReady is how large segments may be of which two are ready: see mostPrimed.
 const mostReady = mostPrimed / 2
 
 // wantLocked returns whether a segment is to be prepared in the background.

@@ -39,8 +39,8 @@ const (
 	// largeFolio: first touches gain no more above this size, and the first store after a sync
 	// costs several times as much.
 	largeFolio = 256 << 10
-	// mostPrimed bounds what the active segment and the next one have in memory, to be written to
-	// the disk: twice that.
+	// mostPrimed bounds what the active segment and those that are ready have in memory, to be
+	// written to the disk: twice that.
 	mostPrimed = 256 << 20
 )
 

@@ -38,6 +38,31 @@ var laterBugs = []bug{
 		cost: "what precedes the damage is not shown after a reset to a lower seq",
 	},
 	{
+		name: "Close removes segments that are ready from the lowest up",
+		file: "journal/journal.go",
+		old:  "slices.Backward(ready)",
+		new:  "slices.All(ready)",
+		pkg:  "./journal", run: crashes,
+		cost: "a power cut leaves a gap, and Open refuses",
+	},
+	{
+		name: "Close goes on behind a segment that stays",
+		file: "journal/journal.go",
+		old:  "		if err := j.names.discard(seg.Ordinal); err != nil {\n			return err\n",
+		new:  "		if err := j.names.discard(seg.Ordinal); errors.Is(err, ErrClosed) {\n			return err\n",
+		pkg:  "./journal", run: "^TestReadyRemoved$",
+		cost: "Open refuses a journal with a gap",
+	},
+	{
+		name: "the last segment that is ready goes first",
+		file: "journal/factory.go",
+		old:  "	seg := f.mu.ready[0]\n	f.mu.ready = slices.Delete(f.mu.ready, 0, 1)\n",
+		new: "	seg := f.mu.ready[len(f.mu.ready)-1]\n" +
+			"	f.mu.ready = f.mu.ready[:len(f.mu.ready)-1]\n	_ = slices.Delete([]int{0}, 0, 1)\n",
+		pkg: "./journal", run: crashes,
+		cost: "a segment links to one behind it, and Open refuses",
+	},
+	{
 		name: "Close does not sync its mark",
 		file: "journal/journal.go",
 		old: `	if err == nil {
