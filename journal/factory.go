@@ -12,7 +12,7 @@ import (
 )
 
 // factory prepares segments ahead, one at a time and in the order of their ordinals, so that a roll
-// finds one waiting: one, or two where they are needed fast. It primes or zeroes them as folio
+// finds one waiting, or most where they are needed fast. It primes or zeroes them as folio
 // says, if there is time for that. A preparation that fails is tried again by whoever needs the
 // segment.
 type factory struct {
@@ -22,6 +22,7 @@ type factory struct {
 	folio      folio
 	background bool // false: only take prepares, in the caller's goroutine
 	spares     int  // how many files are kept to be written over
+	most       int  // segments that are ready where they are needed fast
 	log        *zap.Logger
 
 	mu struct {
@@ -54,7 +55,8 @@ func newFactory(
 	fsys segment.FS, dir string, size int64, folio folio, background bool,
 ) *factory {
 	f := &factory{
-		fsys: fsys, dir: dir, size: size, folio: folio, background: background, log: zap.NewNop(),
+		fsys: fsys, dir: dir, size: size, folio: folio, background: background, most: 1,
+		log: zap.NewNop(),
 	}
 	f.idle.L = &f.mu
 	return f
@@ -77,14 +79,21 @@ func (f *factory) noteGroup(n int64) {
 	f.mu.group += (n - f.mu.group) / 8
 }
 
-// mostReady is how large segments may be of which two are ready: see mostPrimed.
-const mostReady = mostPrimed / 2
+// mostReady is how many segments are ready, at most, where they are needed fast. Appends that wait
+// for a sync leave no full segments to be synced all at once, which is what a preparation waits for.
+// For others see mostPrimed.
+func mostReady(o *Options) int {
+	if o.Durability == Synced || o.SegmentSize > mostPrimed/2 {
+		return 1
+	}
+	return 2
+}
 
 // wantLocked returns whether a segment is to be prepared in the background.
 func (f *factory) wantLocked() bool {
 	ahead := 1
-	if f.size <= mostReady && f.mu.pace.hurry() {
-		ahead = 2
+	if f.mu.pace.hurry() {
+		ahead = f.most
 	}
 	return len(f.mu.ready) < ahead && !f.mu.stopped && f.mu.broken == nil
 }

@@ -208,7 +208,7 @@ func open(
 		fsys: fsys, dir: dir, opts: o, log: o.Logger.With(zap.String("journal", dir)),
 		factory: newFactory(fsys, dir, o.SegmentSize, folio, background),
 	}
-	j.factory.log = j.log
+	j.factory.log, j.factory.most = j.log, mostReady(&o)
 	j.names = names{fsys: fsys, dir: dir}
 	if o.Durability == Synced && coherent {
 		j.stage = &segment.Stage{Least: leastWrite, Ahead: leastAhead}

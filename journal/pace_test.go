@@ -126,20 +126,23 @@ func TestZeroedInTime(t *testing.T) {
 }
 
 // TestTwoReady: where segments are needed fast two are ready, in order; not where they are large,
-// or last long.
+// or last long, or appends wait for syncs.
 func TestTwoReady(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		size  int64
+		opts  Options
 		hurry bool
 		want  int
 	}{
-		{"fast", 64 << 10, true, 2},
-		{"slow", 64 << 10, false, 1},
-		{"large", mostReady + 4096, true, 1},
+		{"fast", Options{SegmentSize: 64 << 10, Durability: Published}, true, 2},
+		{"by interval", Options{SegmentSize: 128 << 20, Durability: Interval}, true, 2},
+		{"slow", Options{SegmentSize: 64 << 10, Durability: Published}, false, 1},
+		{"large", Options{SegmentSize: 128<<20 + 4096, Durability: Published}, true, 1},
+		{"synced", Options{SegmentSize: 64 << 10, Durability: Synced}, true, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFactory(slowZeros{segment.NewHeapFS()}, "/j", c.size, noFolio, true)
+			f := newFactory(slowZeros{segment.NewHeapFS()}, "/j", 64<<10, noFolio, true)
+			f.most = mostReady(&c.opts)
 			f.begin(segment.NewID(), 1)
 			f.mu.pace.lasted = 1
 			if !c.hurry {
