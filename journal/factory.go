@@ -80,8 +80,8 @@ func (f *factory) noteGroup(n int64) {
 }
 
 // mostReady is how many segments are ready, at most, where they are needed fast. Appends that wait
-// for a sync leave no full segments to be synced all at once, which is what a preparation waits for.
-// For others see mostPrimed.
+// for a sync leave no full segments to be synced all at once, which is what a preparation waits
+// for; and spare files would run short. For large segments see mostPrimed.
 func mostReady(o *Options) int {
 	if o.Durability == Synced || o.SegmentSize > mostPrimed/2 {
 		return 1

@@ -50,9 +50,9 @@ type Options struct {
 	// SegmentSize is the size in bytes of segments created from now on, 64 KiB to 16 GiB (on 32-bit
 	// systems 1 GiB); it is rounded up to a multiple of 4096. 0 means 64 MiB. Existing segments
 	// keep their size. It limits the size of a record: see MaxRecord. While the journal is open, one
-	// segment is prepared beyond those that hold records, and a second one where segments of up to
-	// 128 MiB fill fast. With Published and Interval these and the active one are in the page cache
-	// as a whole, modified, if they have up to 256 MiB.
+	// segment is prepared beyond those that hold records; with Published and Interval two, where
+	// segments of up to 128 MiB fill fast, and these and the active one are in the page cache as a
+	// whole, modified, if they have up to 256 MiB.
 	SegmentSize int64
 
 	// Durability says when Append returns; the default is Synced. At any level, full segments are

@@ -2,23 +2,24 @@ package segment
 
 import (
 	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// zeroRange is sendfile(2) from /dev/zero. Written piece by piece, the zeros of a segment are hundreds of
-// system calls that take a while each, and as long as such calls follow each other, the monitor of
-// the Go runtime wakes every 20 µs or so (sysmon and retake in runtime/proc.go), on the processor of
-// whoever appends as like as not.
+// zeroRange is sendfile(2) from /dev/zero. Written piece by piece, the zeros of a segment are
+// hundreds of system calls that take a while each; and as long as such calls follow each other, the
+// monitor of the Go runtime wakes every 20 µs or so (sysmon and retake in runtime/proc.go), on the
+// processor of whoever appends as like as not.
 func zeroRange(f *os.File, from, to int64) error {
 	zeros, err := devZero()
 	if err != nil {
 		return errUnsupported("sendfile")
 	}
-	defer unix.Close(zeros)
-	if _, err := unix.Seek(int(f.Fd()), from, unix.SEEK_SET); err != nil {
-		return pathError("seek", f, err)
+	defer zeros.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return err
 	}
 	for from < to {
 		n := min(to-from, 1<<30)
@@ -27,7 +28,7 @@ func zeroRange(f *os.File, from, to int64) error {
 		}
 		sent := 0
 		err := retryEINTR("sendfile", f, func() (err error) {
-			sent, err = unix.Sendfile(int(f.Fd()), zeros, nil, int(n))
+			sent, err = unix.Sendfile(int(f.Fd()), int(zeros.Fd()), nil, int(n))
 			return err
 		})
 		switch {
@@ -41,20 +42,20 @@ func zeroRange(f *os.File, from, to int64) error {
 	return nil
 }
 
-// devZero opens /dev/zero, if it is that.
-func devZero() (fd int, err error) {
-	fd, err = unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+// devZero opens /dev/zero, if it is that: device 1, 5 (admin-guide/devices.txt of the kernel).
+func devZero() (*os.File, error) {
+	f, err := os.Open("/dev/zero")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFCHR || uint64(st.Rdev) != unix.Mkdev(1, 5)) {
-		err = unix.ENODEV // devices.txt of the kernel: 1, 5
+	err = unix.Fstat(int(f.Fd()), &st)
+	rdev := uint64(st.Rdev) //nolint:unconvert // on mips
+	if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFCHR || rdev != unix.Mkdev(1, 5)) {
+		err = unix.ENODEV
 	}
 	if err != nil {
-		unix.Close(fd)
-		return 0, err
+		return nil, errors.Join(err, f.Close())
 	}
-	return fd, nil
+	return f, nil
 }
