@@ -18,8 +18,8 @@ var syncLimitImpl = &Impl{
 	recover: syncAndCheck,
 }
 
-// syncNewLimitImpl is the same for a new file, of which the file system's log says what is written
-// yet, as ours are: the sync writes that, too.
+// syncNewLimitImpl is the same for a new file, as ours are: its space is reserved, and a sync writes
+// to the file system's log, too, what has been written of it.
 var syncNewLimitImpl = &Impl{
 	Name:    "sync and CRC, new file",
 	caps:    isLimit | canResync,

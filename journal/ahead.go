@@ -2,7 +2,7 @@ package journal
 
 import "mmjournal/segment"
 
-// What is done ahead of the appends, in the background: preparing the next segment, and, where that
+// What is done ahead of the appends, in the background: preparing the next segments, and, where one
 // could not be primed, populating the mapping of the active one, so that appends do not fault at
 // the first touch of each folio. An append compares one offset with where the next such thing is
 // due.

@@ -222,7 +222,7 @@ func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
-	seg, err := j.factory.take()
+	seg, err := j.factory.take(false)
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
@@ -243,7 +243,7 @@ const maxUnsynced = 16
 
 // rollLocked seals the full segment and goes on in the next one, which is ready as a rule.
 func (j *Journal) rollLocked() error {
-	seg, err := j.factory.take()
+	seg, err := j.factory.take(true)
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}

@@ -32,6 +32,7 @@ type factory struct {
 		ready   []*segment.Segment // the next one first
 		busy    bool               // a preparation is under way, without the lock
 		stopped bool
+		failed  bool     // the last preparation: its file may be there
 		broken  error    // a directory sync failed: not to be repeated
 		spares  []string // files of dropped segments, to be written over
 		group   int64    // bytes that a sync has made durable: a mean that forgets
@@ -110,7 +111,7 @@ func (f *factory) want() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		err := f.prepareLocked() // take meets an error again, and returns it
-		for err == nil && !f.mu.busy && f.wantLocked() {
+		for err == nil && f.wantLocked() {
 			f.mu.busy = true
 			err = f.prepareLocked()
 		}
@@ -142,17 +143,17 @@ func (f *factory) ensureLocked() error {
 }
 
 func (f *factory) waitLocked() error {
-	for f.mu.busy {
+	for f.mu.busy && len(f.mu.ready) == 0 {
 		f.idle.Wait()
 	}
 	if f.mu.stopped {
 		return ErrClosed
 	}
-	if f.mu.broken != nil {
-		return f.mu.broken
-	}
 	if len(f.mu.ready) > 0 {
 		return nil
+	}
+	if f.mu.broken != nil {
+		return f.mu.broken
 	}
 	f.mu.busy = true
 	return f.prepareLocked()
@@ -177,7 +178,7 @@ func (f *factory) prepareLocked() error {
 	if errors.Is(err, segment.ErrUnnamed) {
 		f.mu.broken = err
 	}
-	if err != nil {
+	if f.mu.failed = err != nil; f.mu.failed {
 		return err
 	}
 	f.mu.ready = append(f.mu.ready, seg)
@@ -246,11 +247,14 @@ func (f *factory) keep(paths ...string) {
 	f.mu.spares = append(f.mu.spares, paths...)
 }
 
-// take returns the next segment, which is the caller's from then on.
-func (f *factory) take() (*segment.Segment, error) {
+// take returns the next segment, which is the caller's from then on. full says that the one before
+// is full, and not cut.
+func (f *factory) take(full bool) (*segment.Segment, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mu.pace.need(time.Now())
+	if full {
+		f.mu.pace.need(time.Now())
+	}
 	if err := f.ensureLocked(); err != nil {
 		return nil, err
 	}
@@ -260,18 +264,28 @@ func (f *factory) take() (*segment.Segment, error) {
 	return seg, nil
 }
 
-// stop waits for a preparation under way and returns the segments that are ready, in the order of
-// their ordinals, and the files that are spare. Nothing is prepared afterwards.
-func (f *factory) stop() (ready []*segment.Segment, spares []string) {
+// leftOver is what a factory has that nobody has taken.
+type leftOver struct {
+	ready   []*segment.Segment // in the order of their ordinals
+	failed  uint64             // the ordinal above them, if a preparation has failed; or 0
+	unnamed bool               // a directory sync failed: it is not known which files are there
+	spares  []string
+}
+
+// stop waits for a preparation under way and returns what is left. Nothing is prepared afterwards.
+func (f *factory) stop() leftOver {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.stopped = true
 	for f.mu.busy {
 		f.idle.Wait()
 	}
-	ready, spares = f.mu.ready, f.mu.spares
+	left := leftOver{ready: f.mu.ready, unnamed: f.mu.broken != nil, spares: f.mu.spares}
+	if f.mu.failed {
+		left.failed = f.mu.next
+	}
 	f.mu.ready, f.mu.spares = nil, nil
-	return ready, spares
+	return left
 }
 
 func (f *factory) stats() factoryStats {

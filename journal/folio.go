@@ -50,10 +50,7 @@ func storedFolio(group, size int64) segment.Zeros {
 	if 0 < group && group < unwritten {
 		return syncedFolio(group, size)
 	}
-	if size > mostPrimed {
-		return segment.Zeros{Chunk: largeFolio}
-	}
-	return segment.Zeros{Chunk: segment.ZeroFolio, Primed: true}
+	return segment.Zeros{Chunk: largeFolio, Primed: size <= mostPrimed}
 }
 
 // noFolio leaves files as the file system reserves them.

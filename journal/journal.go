@@ -470,21 +470,21 @@ func (j *Journal) claimOutside(claim segment.Position) error {
 }
 
 // release gives back memory, descriptors and the lock. Segments that were prepared and not used,
-// and spare files, are removed, unless the journal has failed: then nothing on the disk is touched
-// any more.
+// and spare files, are removed, unless the journal has failed, or the directory could not be
+// synced: then nothing on the disk is touched any more.
 func (j *Journal) release() error {
 	j.mu.Lock()
 	j.stage.Discard()
 	j.mu.Unlock()
 	var err error
 	j.populating.Wait()
-	ready, spares := j.factory.stop()
-	for _, seg := range ready {
+	left := j.factory.stop()
+	for _, seg := range left.ready {
 		err = errors.Join(err, seg.Drop())
 	}
-	if j.failed() == nil {
-		err = errors.Join(err, j.discardReady(ready))
-		for _, path := range spares {
+	if j.failed() == nil && !left.unnamed {
+		err = errors.Join(err, j.discardReady(&left))
+		for _, path := range left.spares {
 			err = errors.Join(err, recovery.Remove(j.fsys, j.dir, filepath.Base(path)))
 		}
 	}
@@ -504,8 +504,13 @@ func (j *Journal) release() error {
 
 // discardReady removes segments that were prepared, from the highest ordinal down and up to the
 // first that stays: there must be no gap.
-func (j *Journal) discardReady(ready []*segment.Segment) error {
-	for _, seg := range slices.Backward(ready) {
+func (j *Journal) discardReady(left *leftOver) error {
+	if len(left.ready) > 0 && left.failed > 0 {
+		if err := j.names.discard(left.failed); err != nil {
+			return err
+		}
+	}
+	for _, seg := range slices.Backward(left.ready) {
 		if err := j.names.discard(seg.Ordinal); err != nil {
 			return err
 		}

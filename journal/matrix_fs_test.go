@@ -2,7 +2,6 @@ package journal_test
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -148,7 +147,7 @@ func (h *copyHandle) DatasyncRange(*segment.Mapping, segment.Offset, segment.Off
 
 func (h *copyHandle) Uncache() {}
 
-func (h *copyHandle) Zero(int64, int64) error { return errors.ErrUnsupported }
+func (h *copyHandle) Zero(int64, int64) (done bool) { return false }
 
 func (h *copyHandle) NextData(off int64) (from, to int64) {
 	h.c.ops++

@@ -21,6 +21,7 @@ var errorScripts = []string{
 	"p: a900*4 s a900*8 s tf3 tb1 a900*9 s",
 	"p: a900*6 s c a900*4 c c a5 s",
 	"p: a900*3 k a900*7 s k tb2 a1 s",
+	"p: a10 p2 a900*9 p2 tb1 p2 c a9 p2 c a5 s",
 	"p: a3800 c a3900 s c a10 s",
 	"p: a3944 c a100 s", // the closing mark ends a page
 	"p: a3952 c a100 s", // the next page begins in it

@@ -125,7 +125,7 @@ func (l *life) do(s step) error {
 	case "w":
 		return l.promised(l.j.WaitDurable(context.Background(), l.j.Last()), true)
 	case "p":
-		_ = journal.Prepare(l.j, s.n) // an error shows in the append that needs the segment
+		_ = journal.Prepare(l.j, s.n) // who needs the segment meets an error again
 		return nil
 	case "c":
 		l.mid.size = 0

@@ -77,6 +77,7 @@ var scripts = []string{
 	"p: a1000*3 m1000 s a900 m2500 s m2500 tf3 a9 s",
 	"p: a10 e424 s a500 s a10", // seal and index in different sectors
 	"p: p2 a500*9 s p2 a500*9 k a10 p2 tb1 p2 c a10",
+	"p: a10 p2 a900*9 p2 tb1 p2 c a9 p2 c a5 s",
 	"s: a10 p2 a500*18 p2 rs3 a10 p2 tb1 a500*9 k p2 c",
 	"s: a500*8 tf7 a500*8 tf7 a500*8 tf7 a500*8",
 	"s: a600*14 tf13 a600*14 tf12 b3x600 a600*12",

@@ -81,7 +81,13 @@ func (n *names) setClaim(pos segment.Position, firstLive Seq) error {
 // up. It returns the highest ordinal that is left. What else is not on the chain becomes garbage.
 func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
 	highest = st.Highest
-	for _, ordinal := range st.Spare() {
+	spare := st.Spare()
+	if len(spare) > 0 { // one above them may have been removed by an earlier life, and not durably
+		if err := n.fsys.SyncDir(n.dir); err != nil {
+			return highest, segment.Unnamed(err)
+		}
+	}
+	for _, ordinal := range spare {
 		if err := n.discard(ordinal); err != nil {
 			return highest, err
 		}

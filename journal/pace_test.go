@@ -103,7 +103,7 @@ func TestZeroedInTime(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		seg, err := f.take()
+		seg, err := f.take(true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,15 +114,25 @@ func TestZeroedInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ready, _ := f.stop()
-	for _, seg := range ready {
-		if err := seg.Drop(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dropReady(t, f)
 	if s := f.stats(); s.zeroed == 0 || s.zeroed == s.prepared {
 		t.Errorf("%d of %d segments were zeroed", s.zeroed, s.prepared)
 	}
+}
+
+// dropReady stops a factory and returns how many segments were ready, in the order of ordinals.
+func dropReady(t *testing.T, f *factory) int {
+	t.Helper()
+	ready := f.stop().ready
+	for i, seg := range ready {
+		if i > 0 && seg.Ordinal != ready[i-1].Ordinal+1 {
+			t.Errorf("segment %d follows %d", seg.Ordinal, ready[i-1].Ordinal)
+		}
+		if err := seg.Drop(); err != nil {
+			t.Error(err)
+		}
+	}
+	return len(ready)
 }
 
 // TestTwoReady: where segments are needed fast two are ready, in order; not where they are large,
@@ -149,27 +159,81 @@ func TestTwoReady(t *testing.T) {
 				f.mu.pace.lasted = time.Hour
 			}
 			f.want()
-			if _, err := f.peek(); err != nil {
-				t.Fatal(err)
-			}
 			f.mu.Lock()
 			for f.mu.busy {
 				f.idle.Wait()
 			}
 			f.mu.Unlock()
-			f.want()
-			ready, _ := f.stop()
-			if len(ready) != c.want {
-				t.Fatalf("%d are ready, want %d", len(ready), c.want)
-			}
-			for i, seg := range ready {
-				if seg.Ordinal != uint64(i+1) {
-					t.Errorf("segment %d is at %d", seg.Ordinal, i)
-				}
-				if err := seg.Drop(); err != nil {
-					t.Error(err)
-				}
+			if n := dropReady(t, f); n != c.want {
+				t.Errorf("%d are ready, want %d", n, c.want)
 			}
 		})
+	}
+}
+
+// gatedDirFS syncs directories when its gate says so.
+type gatedDirFS struct {
+	segment.FS
+	arrived, gate chan struct{}
+}
+
+func (f gatedDirFS) SyncDir(dir string) error {
+	f.arrived <- struct{}{}
+	<-f.gate
+	return f.FS.SyncDir(dir)
+}
+
+// TestTakeFirst: who waits for a segment gets it while the second one is prepared.
+func TestTakeFirst(t *testing.T) {
+	fsys := gatedDirFS{segment.NewHeapFS(), make(chan struct{}, 2), make(chan struct{})}
+	f := newFactory(fsys, "/j", 64<<10, noFolio, true)
+	f.begin(segment.NewID(), 1)
+	f.most, f.mu.pace.lasted, f.mu.pace.taken = 2, 1, time.Now()
+	f.want()
+	<-fsys.arrived
+	taken := make(chan error)
+	go func() {
+		seg, err := f.take(true)
+		if err == nil {
+			err = seg.Drop()
+		}
+		taken <- err
+	}()
+	for waits := false; !waits; { // need has changed what lasted says, and the lock is free again
+		f.mu.Lock()
+		waits = f.mu.pace.lasted > 1
+		f.mu.Unlock()
+	}
+	fsys.gate <- struct{}{}
+	<-fsys.arrived // the second one is under way
+	select {
+	case err := <-taken:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the first one is ready, and is not taken")
+	}
+	close(fsys.gate)
+	if n := dropReady(t, f); n != 1 {
+		t.Errorf("%d are ready, want 1", n)
+	}
+}
+
+// TestCutsAreNoHurry: a segment that was cut says nothing of how long one lasts.
+func TestCutsAreNoHurry(t *testing.T) {
+	f := newFactory(segment.NewHeapFS(), "/j", 64<<10, noFolio, false)
+	f.begin(segment.NewID(), 1)
+	for i, full := range []bool{false, false, false, true} {
+		seg, err := f.take(full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lasted := f.mu.pace.lasted > 0; lasted != full {
+			t.Errorf("take %d: a segment lasts %v", i, f.mu.pace.lasted)
+		}
+		if err := seg.Drop(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -55,7 +55,7 @@ func TestSparesAreBounded(t *testing.T) {
 	drop()
 	fsys.renames = drop
 	for range 3 {
-		seg, err := f.take()
+		seg, err := f.take(true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestUnusableSpare(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.keep(gone, cut, good)
-	seg, err := f.take()
+	seg, err := f.take(true)
 	if err != nil {
 		t.Fatal(err)
 	}

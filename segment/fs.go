@@ -23,10 +23,6 @@ type FS interface {
 	SyncDir(dir string) error
 }
 
-// ZeroFolio is in what pieces [File.Zero] writes, in bytes: as many as the pipe holds through which
-// sendfile(2) passes them.
-const ZeroFolio = 64 << 10
-
 // OpenMode says how [FS.Open] opens a file.
 type OpenMode int
 
@@ -44,10 +40,10 @@ type File interface {
 	ReadAt(p []byte, off int64) (int, error)
 	// WriteAt is io.WriterAt.
 	WriteAt(p []byte, off int64) (int, error)
-	// Zero fills the bytes from:to with zeros as writes of [ZeroFolio] bytes would, by a system call
-	// or two. It returns an error that matches errors.ErrUnsupported where the system has none for
-	// that; then the caller writes them.
-	Zero(from, to int64) error
+	// Zero fills the bytes from:to with zeros by a system call or two, and reports whether it did:
+	// if not, any part of them may be zero now, and writes have to do it. Not to be called beside
+	// Size.
+	Zero(from, to int64) (done bool)
 	// Truncate sets the file's size; new bytes are zero.
 	Truncate(size int64) error
 	// Allocate reserves disk space for the first size bytes without changing them. It returns an

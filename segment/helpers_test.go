@@ -279,11 +279,8 @@ func (f *hookFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-func (f *hookFile) Zero(from, to int64) error {
-	if err := f.fsys.call("zero", f.path); err != nil {
-		return err
-	}
-	return f.File.Zero(from, to)
+func (f *hookFile) Zero(from, to int64) (done bool) {
+	return f.fsys.call("zero", f.path) == nil && f.File.Zero(from, to)
 }
 
 func (f *hookFile) Truncate(size int64) error {

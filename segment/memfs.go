@@ -180,7 +180,7 @@ func (h *memHandle) Close() error {
 
 func (h *memHandle) DatasyncRange(*Mapping, Offset, Offset) error { return nil }
 
-func (h *memHandle) Zero(int64, int64) error { return errUnsupported("zero") }
+func (h *memHandle) Zero(int64, int64) (done bool) { return false }
 
 func (h *memHandle) Uncache()                            {}
 func (h *memHandle) NextData(off int64) (from, to int64) { return off, int64(len(h.bytes())) }

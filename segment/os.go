@@ -119,7 +119,7 @@ func (f *osFile) DatasyncRange(m *Mapping, from, to Offset) error {
 	return datasyncRange(f.File, m, from, to)
 }
 
-func (f *osFile) Zero(from, to int64) error { return zeroRange(f.File, from, to) }
+func (f *osFile) Zero(from, to int64) (done bool) { return zeroRange(f.File, from, to) }
 
 func (f *osFile) Sole() bool  { return sole(f.File) }
 func (f *osFile) Sync() error { return fullsync(f.File) }

@@ -37,8 +37,7 @@ func NewID() (id ID) {
 type Zeros struct {
 	// Chunk is the size of the writes that fill the file with zeros, in bytes, which decides the
 	// size of the folios in the page cache, and so what a later sync of one page writes; 0 leaves
-	// the file as the file system reserved it. With Primed it is ZeroFolio where the system does
-	// the filling.
+	// the file as the file system reserved it. Where File.Zero does it, it decides.
 	Chunk int
 	// Primed: the zeros are in the page cache only, and the mapping is populated: a store to it is
 	// no fault, and the disk writes what is stored instead of the zeros, unless the kernel writes
@@ -127,11 +126,8 @@ func fill(f File, id *Identity, zeros Zeros) (primed bool, err error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err == nil && zeros.Primed {
-		err = f.Zero(identitySize, id.Size)
-		if errors.Is(err, errors.ErrUnsupported) {
-			err = writeZeros(f, id.Size, zeros.Chunk)
-		}
+	if err == nil && zeros.Primed && !f.Zero(identitySize, id.Size) {
+		err = writeZeros(f, id.Size, zeros.Chunk)
 	}
 	return zeros.Primed, err
 }

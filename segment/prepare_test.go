@@ -101,7 +101,11 @@ func TestPreparePrimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken = 6
-	prepare("open", "truncate", "allocate", "write", "sync", "zero", "close", "remove")
+	s = prepare("open", "truncate", "allocate", "write", "sync", "zero", "write",
+		"rename", "syncdir", "map")
+	if err := errors.Join(s.Drop(), fsys.Remove(s.Path())); err != nil {
+		t.Fatal(err)
+	}
 	broken = 7
 	prepare("open", "truncate", "allocate", "write", "sync", "zero", "write", "close", "remove")
 	if list := names(t, fsys, "d"); len(list) > 0 {

@@ -264,9 +264,9 @@ var protocolBugs = []bug{
 		old: `	if err == nil {
 		err = f.Sync()
 	}
-	if err == nil && zeros.Primed {
+	if err == nil && zeros.Primed && !f.Zero(identitySize, id.Size) {
 `,
-		new: `	if err == nil && zeros.Primed {
+		new: `	if err == nil && zeros.Primed && !f.Zero(identitySize, id.Size) {
 `,
 		pkg: "./journal", run: crashes,
 		cost: "a power cut leaves a damaged identity, and Open refuses",

@@ -313,7 +313,7 @@ func (h *handle) Allocate(int64) error {
 }
 
 // Zero implements [segment.File]: writes do it.
-func (h *handle) Zero(int64, int64) error { return errors.ErrUnsupported }
+func (h *handle) Zero(int64, int64) (done bool) { return false }
 
 // Uncache implements [segment.File].
 func (h *handle) Uncache() {}
