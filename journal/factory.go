@@ -110,10 +110,13 @@ func (f *factory) want() {
 	go func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		err := f.prepareLocked() // take meets an error again, and returns it
+		err := f.prepareLocked()
 		for err == nil && f.wantLocked() {
 			f.mu.busy = true
 			err = f.prepareLocked()
+		}
+		if err != nil { // take meets it again, and returns it; but Close does not take
+			f.log.Warn("a segment cannot be prepared ahead", zap.Error(err))
 		}
 	}()
 }

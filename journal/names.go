@@ -82,7 +82,8 @@ func (n *names) setClaim(pos segment.Position, firstLive Seq) error {
 func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
 	highest = st.Highest
 	spare := st.Spare()
-	if len(spare) > 0 { // one above them may have been removed by an earlier life, and not durably
+	// One above them may have been removed by an earlier life, and not durably.
+	if len(spare) > 0 {
 		if err := n.fsys.SyncDir(n.dir); err != nil {
 			return highest, segment.Unnamed(err)
 		}

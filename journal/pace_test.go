@@ -188,7 +188,8 @@ func TestTakeFirst(t *testing.T) {
 	fsys := gatedDirFS{segment.NewHeapFS(), make(chan struct{}, 2), make(chan struct{})}
 	f := newFactory(fsys, "/j", 64<<10, noFolio, true)
 	f.begin(segment.NewID(), 1)
-	f.most, f.mu.pace.lasted, f.mu.pace.taken = 2, 1, time.Now()
+	f.most = 2
+	f.mu.pace = pace{taken: time.Now(), lasted: time.Minute, slowest: time.Hour}
 	f.want()
 	<-fsys.arrived
 	taken := make(chan error)
@@ -201,7 +202,7 @@ func TestTakeFirst(t *testing.T) {
 	}()
 	for waits := false; !waits; { // need has changed what lasted says, and the lock is free again
 		f.mu.Lock()
-		waits = f.mu.pace.lasted > 1
+		waits = f.mu.pace.lasted != time.Minute
 		f.mu.Unlock()
 	}
 	fsys.gate <- struct{}{}
@@ -211,9 +212,12 @@ func TestTakeFirst(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(10 * time.Second): // it would wait until the gate opens
 		t.Fatal("the first one is ready, and is not taken")
 	}
+	f.mu.Lock()
+	f.most = 1 // no third one
+	f.mu.Unlock()
 	close(fsys.gate)
 	if n := dropReady(t, f); n != 1 {
 		t.Errorf("%d are ready, want 1", n)

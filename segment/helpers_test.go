@@ -199,6 +199,8 @@ type hookFS struct {
 	FS
 	// hook is called before each operation; an error makes it fail and do nothing.
 	hook func(op, path string) error
+	// zeroes: files are filled with zeros by one call, for once without doing it.
+	zeroes bool
 
 	mu      sync.Mutex
 	handles int // open files
@@ -280,7 +282,7 @@ func (f *hookFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *hookFile) Zero(from, to int64) (done bool) {
-	return f.fsys.call("zero", f.path) == nil && f.File.Zero(from, to)
+	return f.fsys.call("zero", f.path) == nil && (f.fsys.zeroes || f.File.Zero(from, to))
 }
 
 func (f *hookFile) Truncate(size int64) error {

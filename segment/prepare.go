@@ -46,8 +46,9 @@ type Zeros struct {
 }
 
 // Prepare creates the segment file of an identity in dir: sized, really reserved, zero, identified,
-// and durable under its name when Prepare returns; then it maps it. If Prepare fails it leaves no
-// file behind, and may be repeated, but for ErrUnnamed. Lack of space matches ErrNoSpace.
+// and durable under its name when Prepare returns; then it maps it. If Prepare fails it removes the
+// file, though not durably, and that may fail, too; it may be repeated, but for ErrUnnamed. Lack of
+// space matches ErrNoSpace.
 //
 // Where the file system cannot reserve, the zeros are written to the disk whatever zeros says.
 func Prepare(fsys FS, dir string, id Identity, zeros Zeros) (*Segment, error) {

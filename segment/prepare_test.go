@@ -62,8 +62,9 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestPreparePrimed: the zeros are written behind the sync, before the file has its name; if they
-// cannot be, no file is left. Where space cannot be reserved, they are on the disk as ever.
+// TestPreparePrimed: the zeros are there behind the sync, before the file has its name, by one call
+// or, where that is not done, by writes; if they cannot be written, no file is left. Where space
+// cannot be reserved, they are on the disk as ever.
 func TestPreparePrimed(t *testing.T) {
 	var ops []string
 	reserves, broken := true, 0
@@ -100,13 +101,18 @@ func TestPreparePrimed(t *testing.T) {
 	if err := errors.Join(s.Drop(), fsys.Remove(s.Path())); err != nil {
 		t.Fatal(err)
 	}
+	fsys.zeroes = true
+	s = prepare("open", "truncate", "allocate", "write", "sync", "zero", "rename", "syncdir", "map")
+	if err := errors.Join(s.Drop(), fsys.Remove(s.Path())); err != nil {
+		t.Fatal(err)
+	}
 	broken = 6
 	s = prepare("open", "truncate", "allocate", "write", "sync", "zero", "write",
 		"rename", "syncdir", "map")
 	if err := errors.Join(s.Drop(), fsys.Remove(s.Path())); err != nil {
 		t.Fatal(err)
 	}
-	broken = 7
+	broken, fsys.zeroes = 7, false
 	prepare("open", "truncate", "allocate", "write", "sync", "zero", "write", "close", "remove")
 	if list := names(t, fsys, "d"); len(list) > 0 {
 		t.Errorf("files %q are left", list)

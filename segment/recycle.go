@@ -28,8 +28,8 @@ var blankPages [mostBlank]byte
 
 // Recycle makes the file at from, in dir, the segment of an identity: really reserved, identified,
 // and durable under its new name when Recycle returns; then it maps it. The name from is gone then,
-// and after an error so is the file. The file must not be a segment of the journal any more,
-// whatever a power cut does.
+// and after an error so is the file, as after one of Prepare. The file must not be a segment of the
+// journal any more, whatever a power cut does.
 //
 // The file may have holes, or share blocks with another one, if it was restored by a copy: hence
 // the reservation. Where the file system cannot reserve, the error matches errors.ErrUnsupported:

@@ -11,7 +11,7 @@ import (
 // zeroRange is sendfile(2) from /dev/zero. Written piece by piece, the zeros of a segment are
 // hundreds of system calls that take a while each; and as long as such calls follow each other, the
 // monitor of the Go runtime wakes every 20 µs or so (sysmon and retake in runtime/proc.go), on the
-// processor of whoever appends as like as not. (Before Linux 6.0 it is refused.)
+// processor of whoever appends as like as not. (Older kernels refuse it.)
 func zeroRange(f *os.File, from, to int64) (done bool) {
 	zeros, err := devZero()
 	if err != nil {
