@@ -18,8 +18,8 @@ var syncLimitImpl = &Impl{
 	recover: syncAndCheck,
 }
 
-// syncNewLimitImpl is the same for a new file, as ours are: its space is reserved, and a sync writes
-// to the file system's log, too, what has been written of it.
+// syncNewLimitImpl is the same for a new file, as ours are: its space is reserved, and a sync tells
+// the file system's log, too, what of it has been written.
 var syncNewLimitImpl = &Impl{
 	Name:    "sync and CRC, new file",
 	caps:    isLimit | canResync,
