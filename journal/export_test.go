@@ -100,7 +100,6 @@ func Prepare(j *Journal, n int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.mu.ready) < n && !f.mu.busy && !f.mu.stopped && f.mu.broken == nil {
-		f.mu.busy = true
 		if err := f.prepareLocked(); err != nil {
 			return err
 		}

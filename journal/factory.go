@@ -106,13 +106,12 @@ func (f *factory) want() {
 	if !f.background || f.mu.busy || !f.wantLocked() {
 		return
 	}
-	f.mu.busy = true
+	f.mu.busy = true // from now on, not only when the goroutine has the lock
 	go func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		err := f.prepareLocked()
 		for err == nil && f.wantLocked() {
-			f.mu.busy = true
 			err = f.prepareLocked()
 		}
 		if err != nil { // take meets it again, and returns it; but Close does not take
@@ -158,12 +157,13 @@ func (f *factory) waitLocked() error {
 	if f.mu.broken != nil {
 		return f.mu.broken
 	}
-	f.mu.busy = true
 	return f.prepareLocked()
 }
 
-// prepareLocked prepares a segment, without holding the lock meanwhile. busy is set.
+// prepareLocked prepares a segment, busy and without holding the lock meanwhile. No other
+// preparation is under way.
 func (f *factory) prepareLocked() error {
+	f.mu.busy = true
 	start := time.Now()
 	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
 	zeros := f.folio(f.mu.group, f.size)
@@ -273,6 +273,17 @@ type leftOver struct {
 	failed  uint64             // the ordinal above them, if a preparation has failed; or 0
 	unnamed bool               // a directory sync failed: it is not known which files are there
 	spares  []string
+}
+
+// prepared returns the ordinals of the files that are to be removed, in descending order.
+func (l *leftOver) prepared() (ordinals []uint64) {
+	if len(l.ready) > 0 && l.failed > 0 {
+		ordinals = append(ordinals, l.failed)
+	}
+	for _, seg := range slices.Backward(l.ready) {
+		ordinals = append(ordinals, seg.Ordinal)
+	}
+	return ordinals
 }
 
 // stop waits for a preparation under way and returns what is left. Nothing is prepared afterwards.

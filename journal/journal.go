@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -483,7 +482,8 @@ func (j *Journal) release() error {
 		err = errors.Join(err, seg.Drop())
 	}
 	if j.failed() == nil && !left.unnamed {
-		err = errors.Join(err, j.discardReady(&left))
+		_, discardErr := j.names.discard(left.prepared()...)
+		err = errors.Join(err, discardErr)
 		for _, path := range left.spares {
 			err = errors.Join(err, recovery.Remove(j.fsys, j.dir, filepath.Base(path)))
 		}
@@ -500,20 +500,4 @@ func (j *Journal) release() error {
 		err = errors.Join(err, forget(j.fsys))
 	}
 	return err
-}
-
-// discardReady removes segments that were prepared, from the highest ordinal down and up to the
-// first that stays: there must be no gap.
-func (j *Journal) discardReady(left *leftOver) error {
-	if len(left.ready) > 0 && left.failed > 0 {
-		if err := j.names.discard(left.failed); err != nil {
-			return err
-		}
-	}
-	for _, seg := range slices.Backward(left.ready) {
-		if err := j.names.discard(seg.Ordinal); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -88,11 +88,12 @@ func (n *names) discardSpare(st *recovery.State) (highest uint64, err error) {
 			return highest, segment.Unnamed(err)
 		}
 	}
-	for _, ordinal := range spare {
-		if err := n.discard(ordinal); err != nil {
-			return highest, err
-		}
-		highest = ordinal - 1
+	gone, err := n.discard(spare...)
+	if gone > 0 {
+		highest = spare[gone-1] - 1
+	}
+	if err != nil {
+		return highest, err
 	}
 	n.garbage = slices.DeleteFunc(append(st.Dead(), st.Prepared()...), func(o uint64) bool {
 		return o > highest
@@ -112,15 +113,21 @@ func (n *names) tidy(newest uint64, log *zap.Logger) error {
 	return err
 }
 
-// discard removes a segment above the newest one that was prepared and not used.
-func (n *names) discard(ordinal uint64) error {
-	if n.file.Newest >= ordinal {
-		if err := n.setNewest(ordinal - 1); err != nil {
-			return err
+// discard removes segments above the newest one that were prepared and not used, in descending
+// order of ordinals, each durably before the next, and up to the first that stays: there must be no
+// gap. It returns how many are gone.
+func (n *names) discard(ordinals ...uint64) (gone int, err error) {
+	for gone, ordinal := range ordinals {
+		if n.file.Newest >= ordinal {
+			if err := n.setNewest(ordinal - 1); err != nil {
+				return gone, err
+			}
+		}
+		if _, err := n.remove(0, ordinal); err != nil {
+			return gone, err
 		}
 	}
-	_, err := n.remove(0, ordinal)
-	return err
+	return len(ordinals), nil
 }
 
 // remove removes segments, but for so many whose files are kept, under names that the next Open
