@@ -12,7 +12,7 @@ import (
 	"mmjournal/segment"
 )
 
-// TestDamageTable is the project's row in the README's table "How others take damage": 100 records
+// TestDamageTable is the project's row in the README's table "How other logs handle damage": 100 records
 // of 100 bytes, each synced, the process gone without Close; one damage; reopened, 5 records
 // appended, reopened.
 func TestDamageTable(t *testing.T) {
