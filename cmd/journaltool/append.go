@@ -29,23 +29,25 @@ func (a *app) appendCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "append DIR",
 		Short: "Append records from standard input",
-		Long: `Append records from standard input to the journal in DIR, which is created if need be.
+		Long: `Append records from standard input to the journal in DIR, which is created if it does not
+exist.
 
---lines, the default: each line is a record, stored without its newline; a last line needs none.
---whole: all of the input is one record, which may be empty.
---framed: a length of 4 bytes, little-endian, and as many bytes; repeated.
+--lines, the default: each line is a record, stored without its newline; the last line needs none.
+--whole: the whole input is one record, which may be empty.
+--framed: a length of 4 bytes, little-endian, and that many bytes; repeated.
 
-The last line of the output says "appended COUNT first F last L": these records are durable. It also
-comes after an error in the input, for what precedes it, and after SIGINT or SIGTERM: an item that
-was not read whole is not appended then. If nothing was appended, F is the next seq and L is F-1.
+The last line of the output says "appended COUNT first F last L": these records are durable. It is
+also printed after an error in the input, for the records before it, and after SIGINT or SIGTERM: an
+item that was not read completely is not appended then. If nothing was appended, F is the next seq
+and L is F-1.
 
---durability says when a record is acknowledged: "synced" when it is durable, one sync each;
-"published" when readers see it, with one sync at the end; "interval=100ms" as published, with a
-sync that often. --progress prints "durable N" when N has become the last durable record: with
-synced for each one, otherwise about every 65536 records and every 100 ms. If nobody reads the
-output any more, the input is appended all the same.
+--durability says when a record is acknowledged. "published", the default here: when readers can see
+it, with one sync at the end. "synced", the default of the library: when it is durable, one sync for
+each record. "interval=100ms": as published, with a sync that often. --progress prints "durable N"
+when N is the last durable record: with synced for each record, otherwise about every 65,536 records
+and every 100 ms. If the reader of the output goes away, the input is still appended.
 
--o json prints {"count":COUNT,"first":F,"last":L}; with --progress, {"durable":N} lines before.`,
+-o json prints {"count":COUNT,"first":F,"last":L}; with --progress, {"durable":N} lines before it.`,
 		Example: `  journaltool append --progress ./log < /var/log/syslog
   journaltool cat --format framed ./old | journaltool append --framed --segment-size 1GiB ./new`,
 		Args: oneDir,
@@ -56,12 +58,13 @@ output any more, the input is appended all the same.
 	flags := cmd.Flags()
 	flags.BoolVar(&f.lines, "lines", false, "a record per line (default)")
 	flags.BoolVar(&f.whole, "whole", false, "one record: all of the input")
-	flags.BoolVar(&f.framed, "framed", false, "u32 little-endian length and bytes, repeated")
+	flags.BoolVar(&f.framed, "framed", false, "4 bytes of length, little-endian, then the bytes; repeated")
 	flags.StringVar(&f.durability, "durability", "published",
 		"synced, published or interval=DURATION")
 	flags.StringVar(&f.segmentSize, "segment-size", "",
-		"of new segments: bytes, or with K, M, G, KiB, MiB, GiB, of 1024 each (default 64MiB)")
-	flags.BoolVar(&f.progress, "progress", false, "print what has become durable, as it happens")
+		"largest size of new segments: bytes, or with K, M, G, KiB, MiB, GiB (powers of 1024; "+
+			"default 64MiB)")
+	flags.BoolVar(&f.progress, "progress", false, "print the last durable record whenever it changes")
 	return cmd
 }
 
@@ -104,7 +107,7 @@ func parseDurability(s string) (journal.Durability, time.Duration, error) {
 			return journal.Interval, d, nil
 		}
 	}
-	return 0, 0, fmt.Errorf("--durability %s: synced, published or interval=100ms", s)
+	return 0, 0, fmt.Errorf("--durability %s: want synced, published or interval=100ms", s)
 }
 
 var sizeUnits = []struct {
@@ -123,7 +126,7 @@ func parseSize(s string) (int64, error) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if err != nil || n == 0 || n<<shift>>shift != n || int64(n<<shift) <= 0 {
-		return 0, errors.New("a size is a number with K, M, G, KiB, MiB, GiB or nothing behind it")
+		return 0, errors.New("want a number of bytes, or a number followed by K, M, G, KiB, MiB or GiB")
 	}
 	return int64(n << shift), nil
 }
@@ -145,12 +148,13 @@ func (a *app) open(dir string, o *journal.Options) (*journal.Journal, error) {
 func advise(err error, dir string) error {
 	switch {
 	case errors.Is(err, journal.ErrLocked):
-		return fmt.Errorf("%w; wait until that ends, or stop it (looking needs no lock)", err)
+		return fmt.Errorf("%w; wait until that process ends, or stop it (reading needs no lock)", err)
 	case errors.Is(err, journal.ErrNoSpace):
-		return fmt.Errorf("%w; make room on the disk, then go on from there", err)
+		return fmt.Errorf("%w; free space on the disk, for example with journaltool truncate "+
+			"--front, then go on from there", err)
 	case errors.Is(err, journal.ErrCorrupt):
 		return fmt.Errorf("%w; nothing was changed: journaltool verify %[2]s says more, "+
-			"journaltool cat %[2]s prints what precedes the damage", err, dir)
+			"journaltool cat %[2]s prints the records before the damage", err, dir)
 	}
 	return err
 }

@@ -60,8 +60,8 @@ func TestAppendRoundsSizesUp(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	for err, want := range map[error]string{
 		journal.ErrLocked:  "stop it",
-		journal.ErrNoSpace: "make room",
-		journal.ErrCorrupt: "journaltool cat DIR prints what precedes",
+		journal.ErrNoSpace: "free space",
+		journal.ErrCorrupt: "journaltool cat DIR prints the records before",
 	} {
 		got := advise(fmt.Errorf("outer: %w", err), "DIR")
 		if !errors.Is(got, err) || !strings.Contains(got.Error(), want) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -22,12 +23,15 @@ type catFlags struct {
 	from, to uint64
 	count    uint64
 	format   string
+	escape   string // "auto", "always" or "never"
 }
 
 // recordWriter writes one record in a format.
 type recordWriter func(journal.Record) error
 
-var catFormats = map[string]func(*bufio.Writer) recordWriter{
+// catFormats makes a writer for each format. Those of text escape control characters if they are
+// told to; hex and json have none.
+var catFormats = map[string]func(w *bufio.Writer, escape bool) recordWriter{
 	"lines": linesTo, "raw": rawTo, "hex": hexTo, "json": jsonTo, "framed": framedTo,
 }
 
@@ -36,16 +40,23 @@ func (a *app) catCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cat DIR",
 		Short: "Print records",
-		Long: `Print the records of the journal in DIR, as it is at that moment. It takes no lock, works
-beside a live writer and writes nothing.
+		Long: `Print the records of the journal in DIR that exist when cat starts. It takes no lock, never
+writes to the journal, and can run while a writer is active.
 
 --format lines: each payload and a newline; raw: the payloads; hex: seq, tab, payload in hex;
 json: a line {"seq":N,"payload":BASE64,"text":TEXT} each, with text if the payload is valid UTF-8;
 framed: a length of 4 bytes, little-endian, and the payload, as append --framed reads them.
 
-It is no error if --from is above the last record. Of a corrupt journal, what precedes the damage is
-printed, and the exit code is 1: also if all that was asked for precedes it. But damage that a quick
-check does not see (info, verify) is found only by reading it.`,
+--escape auto: if the output is a terminal, control characters and invalid UTF-8 in payloads are
+shown as \n, \x1b or \u009b, so that a payload cannot control the terminal, and --format framed is
+refused; otherwise payloads are printed as they are. always and never do so for every output. raw
+keeps newlines and tabs, lines only tabs. hex and json never contain control characters.
+
+It is no error if --from is above the last record. If the journal is corrupt, the records before the
+damage are printed and the exit code is 1, even if every requested record precedes the damage.
+Damage that a quick check does not find (see info, verify) is only found by reading it. After SIGINT
+or SIGTERM, cat ends after a whole record and the exit code is 3. If the reader of the output goes
+away (cat DIR | head), that is no error.`,
 		Example: `  journaltool cat --from 1000 -n 10 ./log
   journaltool cat --format json ./log | jq .text`,
 		Args: oneDir,
@@ -65,21 +76,45 @@ check does not see (info, verify) is found only by reading it.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.Uint64Var(&f.from, "from", 0, "the first seq to print (default the first there is)")
-	flags.Uint64Var(&f.to, "to", 0, "the last seq to print (default the last there is)")
-	flags.Uint64VarP(&f.count, "count", "n", math.MaxUint64, "print at most so many records")
+	flags.Uint64Var(&f.from, "from", 0, "the first seq to print (default the first record)")
+	flags.Uint64Var(&f.to, "to", 0, "the last seq to print (default the last record)")
+	flags.Uint64VarP(&f.count, "count", "n", math.MaxUint64, "print at most this many records")
 	flags.Lookup("count").DefValue = "0" // which is not shown
 	flags.StringVar(&f.format, "format", "lines", "lines, raw, hex, json or framed")
+	flags.StringVar(&f.escape, "escape", "auto", "escape control characters: auto, always or never")
 	return cmd
+}
+
+// escapes reports whether control characters of payloads are escaped. Errors are those of usage.
+func (f *catFlags) escapes(terminal bool) (bool, error) {
+	switch f.escape {
+	case "never":
+		return false, nil
+	case "always", "auto":
+	default:
+		return false, usagef("--escape %s: auto, always or never", f.escape)
+	}
+	on := terminal || f.escape == "always"
+	if on && f.format == "framed" {
+		if f.escape == "always" {
+			return false, usagef("--escape always and --format framed contradict each other")
+		}
+		return false, usagef("--format framed is binary and not written to a terminal: " +
+			"redirect the output, or use --escape never")
+	}
+	return on, nil
 }
 
 func (a *app) cat(ctx context.Context, dir string, f *catFlags) error {
 	format := catFormats[f.format]
+	escape, err := f.escapes(a.terminal(a.stdout))
 	switch {
 	case format == nil:
 		return usagef("--format %s: lines, raw, hex, json or framed", f.format)
 	case f.from > 0 && f.to > 0 && f.to < f.from:
 		return usagef("--to %d is below --from %d", f.to, f.from)
+	case err != nil:
+		return err
 	}
 	j, err := journal.OpenReadOnly(dir, &journal.Options{ReadDamaged: true})
 	if err != nil {
@@ -92,7 +127,7 @@ func (a *app) cat(ctx context.Context, dir string, f *catFlags) error {
 		return errors.Join(err, j.Report().Err())
 	}
 	w := bufio.NewWriterSize(a.stdout, 64<<10)
-	err = copyRecords(ctx, j, from, to, format(w))
+	err = copyRecords(ctx, j, from, to, format(w, escape))
 	if flushed := w.Flush(); err == nil {
 		err = flushed // otherwise it is the same, or what is read cannot be trusted any further
 	}
@@ -150,23 +185,35 @@ func copyRecords(
 	return nil
 }
 
-func linesTo(w *bufio.Writer) recordWriter {
+func linesTo(w *bufio.Writer, escape bool) recordWriter {
+	write := payloadTo(w, escape, false)
 	return func(r journal.Record) error {
-		if _, err := w.Write(r.Payload); err != nil {
+		if err := write(r); err != nil {
 			return err
 		}
 		return w.WriteByte('\n')
 	}
 }
 
-func rawTo(w *bufio.Writer) recordWriter {
+func rawTo(w *bufio.Writer, escape bool) recordWriter {
+	return payloadTo(w, escape, true)
+}
+
+// payloadTo writes payloads, escaped if escape is true, but for newlines if newlines is.
+func payloadTo(w *bufio.Writer, escape, newlines bool) recordWriter {
+	var b []byte
 	return func(r journal.Record) error {
-		_, err := w.Write(r.Payload)
+		text := r.Payload
+		if escape {
+			b = appendEscaped(b[:0], text, newlines)
+			text = b
+		}
+		_, err := w.Write(text)
 		return err
 	}
 }
 
-func hexTo(w *bufio.Writer) recordWriter {
+func hexTo(w *bufio.Writer, _ bool) recordWriter {
 	var b []byte
 	return func(r journal.Record) error {
 		b = append(strconv.AppendUint(b[:0], uint64(r.Seq), 10), '\t')
@@ -176,7 +223,7 @@ func hexTo(w *bufio.Writer) recordWriter {
 	}
 }
 
-func framedTo(w *bufio.Writer) recordWriter {
+func framedTo(w *bufio.Writer, _ bool) recordWriter {
 	return func(r journal.Record) error {
 		b := binary.LittleEndian.AppendUint32(w.AvailableBuffer(), uint32(len(r.Payload)))
 		if _, err := w.Write(b); err != nil {
@@ -187,8 +234,10 @@ func framedTo(w *bufio.Writer) recordWriter {
 	}
 }
 
-func jsonTo(w *bufio.Writer) recordWriter {
-	e := json.NewEncoder(w)
+func jsonTo(w *bufio.Writer, _ bool) recordWriter {
+	var text bytes.Buffer
+	var b []byte
+	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
 	type line struct {
 		Seq     journal.Seq `json:"seq"`
@@ -204,6 +253,12 @@ func jsonTo(w *bufio.Writer) recordWriter {
 			text := string(r.Payload)
 			l.Text = &text
 		}
-		return e.Encode(&l)
+		text.Reset()
+		if err := e.Encode(&l); err != nil {
+			return err
+		}
+		b = appendEscapedJSON(b[:0], text.Bytes())
+		_, err := w.Write(b)
+		return err
 	}
 }

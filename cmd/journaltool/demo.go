@@ -37,9 +37,12 @@ func (a *app) demoCommand() *cobra.Command {
 		Example: "  journaltool demo\n" +
 			"  journaltool demo /tmp/demo && journaltool info /tmp/demo\n" +
 			"  journaltool demo -o json",
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("demo takes at most one directory; see journaltool demo --help")
+			}
+			if len(args) == 1 {
+				return checkDir(cmd, args[0])
 			}
 			return nil
 		},

@@ -1,12 +1,11 @@
-// Journaltool looks at, checks, fills and cuts journals: see journaltool --help.
+// Journaltool inspects, verifies, reads, appends to and truncates journals: see journaltool --help.
 //
-// Opening a journal to look at it takes no lock, works beside a live writer and writes nothing.
-// Exit codes: 0 the journal is intact, 1 it is corrupt, 2 the command line is wrong, 3 anything
-// else.
+// Read-only verbs take no lock, never write, and can run while a writer is active. Exit codes: 0 no
+// damage found, 1 the journal is corrupt, 2 the command line is wrong, 3 anything else.
 //
 //	main.go      the command line, exit codes, output
 //	append.go    stdin → records; input.go reads them, progress.go says what is durable
-//	cat.go       records → stdout
+//	cat.go       records → stdout; escape.go keeps payloads from controlling a terminal
 //	info.go      info, segments and verify: three views of the same report
 //	truncate.go  the one verb that drops records
 //	demo.go      the whole story: write, kill, recover, resume, verify

@@ -13,14 +13,14 @@ import (
 	"mmjournal/recovery"
 )
 
-const inspectNote = "\n\nIt takes no lock, works beside a live writer and writes nothing."
+const inspectNote = "\n\nIt takes no lock, never writes, and can run while a writer is active."
 
 func (a *app) infoCommand() *cobra.Command {
 	return a.viewCommand(&cobra.Command{
 		Use:   "info DIR",
-		Short: "Say what a journal is and how it is",
-		Long: "Say what the journal in DIR is and how it is: a quick check, which trusts what is\n" +
-			"known to be durable; see verify." + inspectNote,
+		Short: "Print a summary and run a quick check",
+		Long: "Print a summary of the journal in DIR and run a quick check, which does not read what is\n" +
+			"known to be durable: see verify." + inspectNote,
 		Example: "  journaltool info ./log\n  journaltool info -o json ./log | jq .last",
 	}, false, a.printInfo)
 }
@@ -181,7 +181,9 @@ func (a *app) printVerify(r *recovery.Report) error {
 	return w.Flush()
 }
 
-func (a *app) table() *tabwriter.Writer { return tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0) }
+func (a *app) table() *tabwriter.Writer {
+	return tabwriter.NewWriter(plainWriter{a.stdout}, 0, 8, 2, ' ', 0)
+}
 
 // damage adds a row for each damaged place.
 func (a *app) damage(w *tabwriter.Writer, r *recovery.Report) {

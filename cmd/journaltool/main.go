@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mmjournal/journal"
 )
@@ -35,20 +37,28 @@ func main() {
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	output         string // -o: "text" or "json"
+	terminal       func(io.Writer) bool // whether it is one
+	output         string               // -o: "text" or "json"
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{stdin: stdin, stdout: stdout, stderr: plainWriter{stderr}, terminal: isTerminal}
 }
 
 // run runs the tool and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	return newApp(stdin, stdout, stderr).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "journaltool: %v\n", err)
+		fmt.Fprintf(a.stderr, "journaltool: %v\n", err)
 	}
 	return exitCode(err)
 }
@@ -56,9 +66,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "journaltool",
-		Short: "Look at, check, fill and cut journals",
-		Long: "Journaltool looks at, checks, fills and cuts mmjournal journals.\n\n" +
-			"Exit codes: 0 intact, 1 corrupt, 2 usage, 3 anything else (I/O, locked, not a journal).",
+		Short: "Inspect, verify, read, append to and truncate journals",
+		Long: "Journaltool inspects, verifies, reads, appends to and truncates mmjournal journals.\n\n" +
+			"Exit codes: 0 no damage found, 1 corrupt, 2 usage, 3 anything else (I/O, locked, not a\n" +
+			"journal, interrupted).",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
@@ -70,7 +81,7 @@ func (a *app) rootCommand() *cobra.Command {
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "output format: text or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.output != "text" && a.output != "json" {
@@ -92,10 +103,35 @@ func (a *app) rootCommand() *cobra.Command {
 	return root
 }
 
+// flagError says what is wrong with a flag, in the words of the command line.
+func flagError(cmd *cobra.Command, err error) error {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		flag := value.GetFlag()
+		wants := "a " + flag.Value.Type()
+		if flag.Value.Type() == "uint64" {
+			wants = "a whole number, 0 or more"
+		}
+		err = fmt.Errorf("--%s %s: want %s", flag.Name, value.GetValue(), wants)
+	}
+	return usagef("%w; see journaltool %s --help", err, cmd.Name())
+}
+
 // oneDir is the argument rule of the verbs that take one directory.
 func oneDir(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usagef("%s takes one directory; see journaltool %s --help", cmd.Name(), cmd.Name())
+	}
+	return checkDir(cmd, args[0])
+}
+
+// checkDir refuses what cannot be the directory of a journal, before a verb works on it.
+func checkDir(cmd *cobra.Command, dir string) error {
+	if dir == "" {
+		return usagef("%s: the name of the directory is empty", cmd.Name())
+	}
+	if fi, err := os.Stat(dir); err == nil && !fi.IsDir() {
+		return fmt.Errorf("%s %s: not a directory: a journal is a directory of files", cmd.Name(), dir)
 	}
 	return nil
 }
@@ -123,12 +159,17 @@ func (a *app) json() bool { return a.output == "json" }
 
 // printJSON writes v as one indented document.
 func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.stdout)
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := a.stdout.Write(appendEscapedJSON(nil, text.Bytes()))
+	return err
 }
 
-// warn tells people something that is no error.
+// warn prints a warning.
 func (a *app) warn(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "journaltool: warning: "+format+"\n", args...)
 }

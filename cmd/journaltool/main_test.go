@@ -228,3 +228,27 @@ func TestUsageErrors(t *testing.T) {
 		t.Errorf("after usage errors the journal holds %q", got)
 	}
 }
+
+// TestErrorsSayWhatIsWrong: no error shows the words of the standard library's parsers, and one
+// about a directory names it and the verb.
+func TestErrorsSayWhatIsWrong(t *testing.T) {
+	dir := newJournal(t, 3)
+	for _, args := range [][]string{
+		{"truncate", dir, "--front", "-1"}, {"truncate", dir, "--back", "x"},
+		{"cat", dir, "--from", "-1"}, {"cat", dir, "--to", "1e3"}, {"cat", dir, "-n", "-2"},
+		{"append", dir, "--segment-size", "x"}, {"append", dir, "--progress=x"},
+	} {
+		r := wantCode(t, exitUsage, "want ", args...)
+		if strings.Contains(r.stderr, "strconv") || strings.Contains(r.stderr, "parsing") {
+			t.Errorf("%q: %s", args, r.stderr)
+		}
+	}
+	file := filepath.Join(dir, "JOURNAL")
+	for _, args := range [][]string{
+		{"info"}, {"segments"}, {"verify"}, {"cat"}, {"append"}, {"truncate", "--front", "1"}, {"demo"},
+	} {
+		verb := args[0]
+		wantCode(t, exitUsage, verb+": the name of the directory is empty", append(args, "")...)
+		wantCode(t, exitOther, verb+" "+file+": not a directory", append(args, file)...)
+	}
+}

@@ -15,8 +15,8 @@ func (a *app) truncateCommand() *cobra.Command {
 		Use:   "truncate DIR",
 		Short: "Drop records at one end",
 		Long: `Drop records of the journal in DIR for good: --front N makes N the first record, --back N
-makes it the last one. Exactly one of the two must be given. What it prints, "first F last L", is
-durable; if no record is left, L is F-1, and the next one gets the seq F.
+makes N the last one. Give exactly one of the two. The output "first F last L" is durable; if no
+record is left, L is F-1, and the next record gets the seq F.
 
 -o json prints {"first":F,"last":L}.`,
 		Example: `  journaltool truncate --front 1000 ./log
