@@ -29,7 +29,7 @@ func openAhead(t *testing.T, dir string, d Durability) *Journal {
 
 // newest returns the segment that is appended to.
 func newest(j *Journal) *segment.Segment {
-	chain := *j.chain.Load()
+	chain := j.view.Load().chain
 	return chain[len(chain)-1]
 }
 

@@ -234,7 +234,7 @@ func TestLimits(t *testing.T) {
 	mustAppend(t, j, []byte("still works"))
 }
 
-func second(_ journal.Seq, err error) error { return err }
+func second[T any](_ T, err error) error { return err }
 
 func TestOptionsAreChecked(t *testing.T) {
 	for name, o := range map[string]*journal.Options{

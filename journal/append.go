@@ -177,7 +177,7 @@ const maxSegments = 20_000
 // nextLocked puts an empty segment in place: the first one of this life, or the one after a full
 // one.
 func (j *Journal) nextLocked() error {
-	if n := len(*j.chain.Load()); n >= maxSegments {
+	if n := len(j.view.Load().chain); n >= maxSegments {
 		return fmt.Errorf("append: %w: it has %d segments; truncate the front, "+
 			"and use larger segments from now on", ErrTooLarge, n)
 	}
@@ -205,12 +205,12 @@ func (j *Journal) publishLocked(err error) (Seq, error) {
 // startLocked begins this life in a fresh segment that is linked to where recovery has found the
 // end.
 func (j *Journal) startLocked() error {
-	return j.cutLocked(j.mu.start, *j.chain.Load())
+	return j.cutLocked(j.mu.start, *j.view.Load())
 }
 
-// cutLocked links a fresh segment behind what chain keeps, and goes on there. If it fails before
-// the link is written, nothing has changed.
-func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
+// cutLocked links a fresh segment after the chain that v keeps, and goes on there. If it fails
+// before the link is written, nothing has changed.
+func (j *Journal) cutLocked(l segment.Link, v view) error {
 	if err := j.failed(); err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (j *Journal) cutLocked(l segment.Link, chain []*segment.Segment) error {
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
-	return j.linkLocked(seg, l, chain)
+	return j.linkLocked(seg, l, v)
 }
 
 // unprepared sorts errors of preparing files: all can be retried but for one.
@@ -267,18 +267,19 @@ func (j *Journal) rollLocked() error {
 	return j.linkLocked(seg, segment.Link{
 		Base: w.Next(), Pred: old.Ordinal, PredSalt: old.Salt, PredEnd: old.End(),
 		FirstLive: j.mu.firstLive, Claim: j.mu.claim, Reason: segment.ReasonRoll,
-	}, *j.chain.Load())
+	}, *j.view.Load())
 }
 
-// linkLocked writes a fresh segment's link and makes it the one that is appended to.
-func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, chain []*segment.Segment) error {
+// linkLocked writes a fresh segment's link and makes it the one that is appended to. Readers see v
+// from then on, with that segment.
+func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, v view) error {
 	l.Time = time.Now()
 	w, err := segment.NewWriter(seg, l)
 	if err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
-	next := append(chain[:len(chain):len(chain)], seg)
-	j.chain.Store(&next)
+	v.chain = append(v.chain[:len(v.chain):len(v.chain)], seg)
+	j.view.Store(&v)
 	w.Use(j.stage)
 	j.mu.writer = w
 	j.mu.unclaimed, j.mu.unmarked = false, false

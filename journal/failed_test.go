@@ -27,7 +27,7 @@ func TestNothingAfterFailure(t *testing.T) {
 		"move ahead": j.moveStaged,
 		"mark":       j.writeMark,
 		"first live": func() error { return j.noteFirstLive(2) },
-		"cut":        func() error { return j.cut(1, 2, *j.chain.Load(), segment.Link{}) },
+		"cut":        func() error { return j.cut(1, 2, j.view.Load().chain, segment.Link{}) },
 		"close":      func() error { _, err := j.closingMark(); return err },
 	} {
 		if err := call(); !errors.Is(err, ErrFailed) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -66,20 +67,12 @@ type Journal struct {
 		nextAt, prepareAt, populateAt segment.Offset
 	}
 
-	// Watermarks. Written under mu, read by anyone. What is published, the last segment of the
-	// chain says.
+	// What there is to read, and up to which seq it is durable. Written under mu, read by anyone.
+	view    atomic.Pointer[view]
 	durable atomic.Uint64
-	first   atomic.Uint64
-
-	// chain holds the segments, oldest first. The slice is replaced, never changed. Without a
-	// segment everything there ever was is durable.
-	chain atomic.Pointer[[]*segment.Segment]
 
 	// closed is set under mu: no append begins afterwards.
 	closed atomic.Bool
-
-	// cuts counts truncations at the back and resets: what a reader has in hand may be dead then.
-	cuts atomic.Uint64
 
 	// failure is set once, by the first failed sync or store.
 	failure atomic.Pointer[error]
@@ -283,8 +276,7 @@ func (j *Journal) create() error {
 
 // begin sets the watermarks and what the first frame of this life will be.
 func (j *Journal) begin(chain []*segment.Segment, firstLive, next Seq, start segment.Link) {
-	j.chain.Store(&chain)
-	j.first.Store(uint64(firstLive))
+	j.view.Store(&view{first: firstLive, chain: chain, empty: next})
 	j.durable.Store(uint64(next - 1))
 	j.mu.firstLive = firstLive
 	j.mu.start = start
@@ -337,7 +329,8 @@ func (j *Journal) adopt(st *recovery.State) error {
 
 // resume goes on in the newest segment, which had been closed cleanly.
 func (j *Journal) resume(scan *segment.Scan) error {
-	chain := append([]*segment.Segment(nil), *j.chain.Load()...)
+	v := *j.view.Load()
+	chain := slices.Clone(v.chain)
 	last := len(chain) - 1
 	seg, err := segment.Open(j.fsys, chain[last].Path(), segment.ReadWrite)
 	if err != nil {
@@ -346,7 +339,8 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	seg.Adopt(scan)
 	old := chain[last]
 	chain[last] = seg
-	j.chain.Store(&chain)
+	v.chain = chain
+	j.view.Store(&v)
 	j.mu.writer = segment.ResumeWriter(seg, scan)
 	j.mu.writer.Use(j.stage)
 	j.mu.atMark = true
@@ -371,19 +365,13 @@ func (j *Journal) resume(scan *segment.Scan) error {
 func (j *Journal) Report() *recovery.Report { return j.report }
 
 // First returns the seq of the oldest record; if there is none, the seq that the next one gets.
-func (j *Journal) First() Seq { return Seq(j.first.Load()) }
+func (j *Journal) First() Seq { return j.view.Load().first }
 
 // Last returns the seq of the newest published record, or First()-1 if there is none.
 func (j *Journal) Last() Seq { return j.Published() }
 
 // Published returns the seq up to which records are visible to readers and survive the process.
-func (j *Journal) Published() Seq {
-	chain := *j.chain.Load()
-	if len(chain) == 0 {
-		return j.Durable()
-	}
-	return chain[len(chain)-1].Next() - 1
-}
+func (j *Journal) Published() Seq { return j.view.Load().last() }
 
 // Durable returns the seq up to which records survive a power cut.
 func (j *Journal) Durable() Seq { return Seq(j.durable.Load()) }
@@ -488,8 +476,8 @@ func (j *Journal) release() error {
 			err = errors.Join(err, recovery.Remove(j.fsys, j.dir, filepath.Base(path)))
 		}
 	}
-	if chain := j.chain.Load(); chain != nil {
-		for _, seg := range *chain {
+	if v := j.view.Load(); v != nil {
+		for _, seg := range v.chain {
 			err = errors.Join(err, seg.Drop())
 		}
 	}

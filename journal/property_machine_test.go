@@ -303,10 +303,12 @@ func (m *machine) outOfRange(t *rapid.T) {
 	more := journal.Seq(2 + few.Draw(t, "more"))
 	for _, err := range []error{
 		m.j.TruncateFront(m.j.Last() + more), m.j.TruncateBack(m.j.Last() + more - 1),
-		m.j.TruncateFront(0), m.j.Reset(0),
+		m.j.TruncateFront(0), m.j.Reset(0), beyondRecords(m.j, m.j.Last()+more),
+		second(m.j.Read(m.j.Last()+more-1, nil)),
+		m.j.View(m.j.Last()+more-1, func([]byte) error { return nil }),
 	} {
 		if err == nil {
-			t.Fatalf("a truncation out of range, or a reset to 0, returned nil")
+			t.Fatalf("a call out of range, or a reset to 0, returned nil")
 		}
 	}
 }

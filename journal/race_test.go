@@ -135,6 +135,7 @@ func storm(t *testing.T, j *journal.Journal, seed uint64, wanted func() bool) {
 		}
 		return nil
 	})
+	run(1, func(r *rand.Rand) error { return beyond(j, r, false) })
 	run(1, func(r *rand.Rand) error { return j.Sync(t.Context()) })
 	run(1, func(r *rand.Rand) error { j.Stats(); return j.WaitDurable(t.Context(), j.Last()) })
 	run(1, func(r *rand.Rand) error {

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"fmt"
 	"iter"
 	"sort"
 
@@ -13,12 +12,12 @@ import (
 //
 // Errors: ErrNotFound; *CorruptError; ErrFault; ErrClosed.
 func (j *Journal) Read(seq Seq, buf []byte) ([]byte, error) {
-	seg, _, err := j.lease(seq)
+	l, err := j.lease(seq)
 	if err != nil {
 		return nil, err
 	}
-	defer seg.Drop()
-	return seg.Read(seq, buf)
+	defer l.seg.Drop()
+	return l.seg.Read(seq, buf)
 }
 
 // View calls fn with the payload of the record seq without copying it. The slice is valid until fn
@@ -28,45 +27,43 @@ func (j *Journal) Read(seq Seq, buf []byte) ([]byte, error) {
 // Errors: as Read. If the memory cannot be read while fn runs, fn is left with a panic, and View
 // returns ErrFault.
 func (j *Journal) View(seq Seq, fn func(payload []byte) error) error {
-	seg, _, err := j.lease(seq)
+	l, err := j.lease(seq)
 	if err != nil {
 		return err
 	}
-	defer seg.Drop()
-	return seg.View(seq, fn)
+	defer l.seg.Drop()
+	return l.seg.View(seq, fn)
 }
 
-// lease returns the segment that holds the record seq, which stays mapped until the caller drops
-// it, and the first seq that is not in it (yet).
-func (j *Journal) lease(seq Seq) (seg *segment.Segment, end Seq, err error) {
+// lease is a segment that stays mapped until the caller drops it.
+type lease struct {
+	seg  *segment.Segment
+	end  Seq    // the first seq that is not in it (yet)
+	cuts uint64 // of the view in which that is so
+}
+
+// lease leases the segment that holds the record seq.
+func (j *Journal) lease(seq Seq) (lease, error) {
 	for {
 		if j.closed.Load() {
-			return nil, 0, ErrClosed
+			return lease{}, ErrClosed
 		}
-		if err := j.inRange(seq); err != nil {
-			return nil, 0, err
+		v := j.view.Load()
+		b := v.bounds()
+		if err := b.check(seq, b.first, b.last); err != nil {
+			return lease{}, err
 		}
-		chain := *j.chain.Load()
-		i := sort.Search(len(chain), func(i int) bool { return chain[i].Link.Base > seq })
-		if i == 0 || !chain[i-1].Acquire() {
-			continue // truncated away since: first, published or closed say so by now
+		i := sort.Search(len(v.chain), func(i int) bool { return v.chain[i].Link.Base > seq })
+		seg := v.chain[i-1]
+		if !seg.Acquire() {
+			continue // dropped since: there is another view by now, or the journal is closed
 		}
-		seg, end = chain[i-1], chain[i-1].Next()
-		if i < len(chain) {
-			end = chain[i].Link.Base // what the segment holds from there on is dead
+		end := seg.Next()
+		if i < len(v.chain) {
+			end = v.chain[i].Link.Base // what the segment holds from there on is dead
 		}
-		if seq < end {
-			return seg, end, nil
-		}
-		seg.Drop() // truncated at the back since: published says so in a moment
+		return lease{seg, end, v.cuts}, nil
 	}
-}
-
-func (j *Journal) inRange(seq Seq) error {
-	if first, last := j.First(), j.Published(); seq < first || seq > last {
-		return fmt.Errorf("seq %d: %w: there are %d to %d", seq, ErrNotFound, first, last)
-	}
-	return nil
 }
 
 // Records yields the records from seq from on, or from the first one if from is 0, up to the last
@@ -78,17 +75,17 @@ func (j *Journal) inRange(seq Seq) error {
 // nothing to yield.
 func (j *Journal) Records(from Seq) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		b := j.bounds()
 		if from == 0 {
-			from = j.First()
+			from = b.first
 		}
-		last := j.Published()
-		if from < j.First() || from > last+1 {
-			yield(Record{}, j.inRange(from))
+		if err := b.check(from, b.first, b.last+1); err != nil {
+			yield(Record{}, err)
 			return
 		}
 		w := walker{j: j, next: from}
 		defer w.drop()
-		for w.next <= last {
+		for w.next <= b.last {
 			payload, err := w.step()
 			if err != nil {
 				yield(Record{}, err)
@@ -108,17 +105,15 @@ func (j *Journal) Records(from Seq) iter.Seq2[Record, error] {
 type walker struct {
 	j      *Journal
 	next   Seq
-	seg    *segment.Segment // leased, or nil
-	reader segment.Reader   // of seg
-	end    Seq              // the first seq that is not in it; 0 without a segment
-	cuts   uint64           // of the journal, when the segment was leased
+	lease                 // zero without a segment
+	reader segment.Reader // of its segment
 }
 
 // step returns the payload of the record w.next, valid until the next step, and goes on to the
-// next. That it is still there takes two looks: nothing has been dropped at the back or reset since
-// the segment was leased, and what has been dropped at the front is before it.
+// next. The record is still there if nothing has been dropped at the back or reset since the
+// segment was leased, and what has been dropped at the front is before it.
 func (w *walker) step() ([]byte, error) {
-	if w.next >= w.end || w.cuts != w.j.cuts.Load() || w.next < w.j.First() {
+	if v := w.j.view.Load(); w.next >= w.end || w.cuts != v.cuts || w.next < v.first {
 		if err := w.enter(); err != nil {
 			return nil, err
 		}
@@ -133,8 +128,7 @@ func (w *walker) step() ([]byte, error) {
 // enter leases the segment that holds the next record.
 func (w *walker) enter() (err error) {
 	w.drop()
-	w.cuts = w.j.cuts.Load()
-	if w.seg, w.end, err = w.j.lease(w.next); err != nil {
+	if w.lease, err = w.j.lease(w.next); err != nil {
 		return err
 	}
 	return w.reader.Start(w.seg, w.next)
@@ -143,6 +137,6 @@ func (w *walker) enter() (err error) {
 func (w *walker) drop() {
 	if w.seg != nil {
 		w.seg.Drop()
-		w.seg, w.end = nil, 0
+		w.lease = lease{}
 	}
 }

@@ -178,11 +178,15 @@ func (p *soakProcess) drop(r *rand.Rand) {
 			continue
 		}
 		first += journal.Seq(n/2 + r.IntN(n/2+1))
-		if r.IntN(16) == 0 {
-			first = last + 1
+		beyond := r.IntN(16) == 0
+		if beyond {
+			first = last + 1 + journal.Seq(r.IntN(3))
 		}
 		p.report(report{kind: truncating, seq: first})
 		err := p.j.TruncateFront(first)
+		if beyond && errors.Is(err, journal.ErrNotFound) {
+			first, err = p.j.First(), nil
+		}
 		if errors.Is(err, journal.ErrClosed) && p.closing.Load() {
 			continue
 		}
@@ -202,8 +206,11 @@ func (p *soakProcess) read(r *rand.Rand) {
 	for {
 		first, last := p.j.First(), p.j.Last()
 		from := first + journal.Seq(r.IntN(int(last-first)+2)) // up to last+1
-		if r.IntN(4) == 0 {
+		switch r.IntN(8) {
+		case 0, 1:
 			from = max(first, last-min(last, 20))
+		case 2: // the writers may come there in between
+			from = last + journal.Seq(r.IntN(4))
 		}
 		next, latest, err := from, report{}, error(nil)
 		switch r.IntN(4) {
@@ -220,7 +227,7 @@ func (p *soakProcess) read(r *rand.Rand) {
 		switch {
 		case errors.Is(err, journal.ErrClosed) && p.closing.Load():
 			return
-		case errors.Is(err, journal.ErrNotFound) && (next < p.j.First() || next == last+1):
+		case errors.Is(err, journal.ErrNotFound) && (next < p.j.First() || next > last):
 		case err != nil:
 			p.fail("read from %d, at %d: %v", from, next, err)
 		case latest.seq > 0:

@@ -26,11 +26,12 @@ type Stats struct {
 
 // Stats returns the counters. They are collected one after the other while the journal goes on.
 func (j *Journal) Stats() Stats {
-	s := Stats{First: j.First(), Published: j.Published(), Durable: j.Durable()}
+	b := j.bounds()
+	s := Stats{First: b.first, Published: b.last, Durable: min(j.Durable(), b.last)}
 	j.mu.Lock()
 	s.Rolls = j.mu.rolls
 	j.mu.Unlock()
-	for _, seg := range *j.chain.Load() {
+	for _, seg := range j.view.Load().chain {
 		s.Segments++
 		s.UsedBytes += int64(seg.End())
 		s.SizeBytes += seg.Size

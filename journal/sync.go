@@ -230,7 +230,7 @@ func (j *Journal) tryTake() (segment.Group, error) {
 // muchWaits reports whether so many staged bytes are not durable that they would be moved ahead, or
 // have been. The caller has the syncer's turn.
 func (j *Journal) muchWaits() bool {
-	chain := *j.chain.Load()
+	chain := j.view.Load().chain
 	if j.stage == nil || len(chain) == 0 {
 		return false
 	}
@@ -338,7 +338,7 @@ func (j *Journal) sealed() (
 		return pos, 0, nil, err
 	}
 	l := j.mu.writer.Segment().Link
-	return segment.Position{Ordinal: l.Pred, Offset: l.PredEnd}, l.Base - 1, *j.chain.Load(), nil
+	return segment.Position{Ordinal: l.Pred, Offset: l.PredEnd}, l.Base - 1, j.view.Load().chain, nil
 }
 
 // syncSegment syncs a segment in the way of those who write to it.
@@ -365,7 +365,7 @@ func (j *Journal) target() (
 		return pos, 0, nil, group, err
 	}
 	w := j.mu.writer
-	return w.Position(), w.Next() - 1, *j.chain.Load(), w.Take(), nil
+	return w.Position(), w.Next() - 1, j.view.Load().chain, w.Take(), nil
 }
 
 // finishSync moves the durable watermark. The next mark notes the claim, so it costs no sync of its

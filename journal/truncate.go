@@ -18,10 +18,11 @@ import (
 // Last()+1; ErrNoSpace (nothing has changed); ErrClosed, ErrReadOnly, ErrFailed.
 func (j *Journal) TruncateFront(first Seq) error {
 	return j.change("truncate front", func() error {
-		if first < j.First() || first > j.Last()+1 {
-			return j.inRange(first)
+		b := j.bounds()
+		if err := b.check(first, b.first, b.last+1); err != nil {
+			return err
 		}
-		if err := j.syncAll(); err != nil || first == j.First() {
+		if err := j.syncAll(); err != nil || first == b.first {
 			return err
 		}
 		if err := j.noteFirstLive(first); err != nil {
@@ -42,8 +43,9 @@ func (j *Journal) TruncateFront(first Seq) error {
 // ErrNotFound if last is not in First()-1 to Last(); otherwise as TruncateFront.
 func (j *Journal) TruncateBack(last Seq) error {
 	return j.change("truncate back", func() error {
-		if last < j.First()-1 || last > j.Last() {
-			return j.inRange(last)
+		b := j.bounds()
+		if err := b.check(last, b.first-1, b.last); err != nil {
+			return err
 		}
 		if err := j.syncAll(); err != nil || last == j.Last() {
 			return err
@@ -126,14 +128,14 @@ func (j *Journal) noteFirstLive(first Seq) error {
 // retireFront takes the segments that hold no live record off the chain.
 func (j *Journal) retireFront(first Seq) error {
 	j.mu.Lock()
-	j.first.Store(uint64(first))
-	chain := *j.chain.Load()
+	v := *j.view.Load()
+	chain := v.chain
 	n := 0
 	for n+1 < len(chain) && chain[n+1].Link.Base <= first {
 		n++
 	}
-	rest := chain[n:]
-	j.chain.Store(&rest)
+	v.first, v.chain = first, chain[n:]
+	j.view.Store(&v)
 	j.mu.Unlock()
 	return j.retire(chain[:n])
 }
@@ -152,7 +154,7 @@ func (j *Journal) retire(segs []*segment.Segment) error {
 
 // cutAt makes last the last record.
 func (j *Journal) cutAt(last Seq) error {
-	chain := *j.chain.Load()
+	chain := j.view.Load().chain
 	l := segment.Link{Reason: segment.ReasonTruncateBack, Claim: j.syncer.pos}
 	i := sort.Search(len(chain), func(i int) bool { return chain[i].Link.Base > last })
 	if i > 0 {
@@ -188,14 +190,14 @@ func (j *Journal) cut(firstLive, next Seq, keep []*segment.Segment, l segment.Li
 func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.Segment, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	old, durable := *j.chain.Load(), j.durable.Load()
+	v, durable := *j.view.Load(), j.durable.Load()
+	old := v.chain
+	v.first, v.chain, v.cuts = l.FirstLive, keep, v.cuts+1
 	j.durable.Store(min(durable, uint64(l.Base-1))) // never above published
-	if err := j.cutLocked(l, keep); err != nil {
+	if err := j.cutLocked(l, v); err != nil {
 		j.durable.Store(durable)
 		return nil, err
 	}
 	j.mu.firstLive = l.FirstLive
-	j.first.Store(uint64(l.FirstLive))
-	j.cuts.Add(1)
 	return old[len(keep):], nil
 }

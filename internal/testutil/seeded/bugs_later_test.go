@@ -144,9 +144,27 @@ var laterBugs = []bug{
 		cost: "records that precede a truncation are lost by a power cut",
 	},
 	{
+		name: "an iteration reads the bounds again for the error that it yields",
+		file: "journal/read.go",
+		old:  "			yield(Record{}, err)\n			return\n		}\n		w := walker",
+		new: "			b = j.bounds()\n			yield(Record{}, b.check(from, b.first, b.last+1))\n" +
+			"			return\n		}\n		w := walker",
+		pkg: "./journal", run: "^TestBeyondTheEnd$/^Records$",
+		cost: "an iteration yields a record that does not exist, and no error",
+	},
+	{
+		name: "a truncation reads the bounds again for the error that it returns",
+		file: "journal/truncate.go",
+		old:  "		if err := b.check(first, b.first, b.last+1); err != nil {\n			return err\n",
+		new: "		if err := b.check(first, b.first, b.last+1); err != nil {\n" +
+			"			b = j.bounds()\n			return b.check(first, b.first, b.last+1)\n",
+		pkg: "./journal", run: "^TestBeyondTheEnd$/^TruncateFront$",
+		cost: "a truncation returns nil and drops nothing",
+	},
+	{
 		name: "an iteration does not notice a truncation",
 		file: "journal/read.go",
-		old:  " || w.cuts != w.j.cuts.Load() ||",
+		old:  " || w.cuts != v.cuts ||",
 		new:  " ||",
 		pkg:  "./journal", run: "^TestTruncateDuringIteration$",
 		cost: "a reader is shown records that were truncated away",
@@ -259,8 +277,8 @@ var laterBugs = []bug{
 	{
 		name: "full segments that were synced count one record too many",
 		file: "journal/sync.go",
-		old:  "l.Base - 1, *j.chain.Load(), nil",
-		new:  "l.Base, *j.chain.Load(), nil",
+		old:  "l.Base - 1, j.view.Load().chain, nil",
+		new:  "l.Base, j.view.Load().chain, nil",
 		pkg:  "./journal", run: "^TestSealedAreDurable$",
 		cost: "a record of the active segment is called durable, and lost by a power cut",
 	},

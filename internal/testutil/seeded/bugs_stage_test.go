@@ -83,7 +83,7 @@ var stageBugs = []bug{
 	}
 	j.mu.Lock()
 	if w := j.mu.writer; w != nil {
-		pos, last, chain = w.Position(), w.Next()-1, *j.chain.Load()
+		pos, last, chain = w.Position(), w.Next()-1, j.view.Load().chain
 	}
 	j.mu.Unlock()
 	if !j.syncer.pos.Less(pos) {
