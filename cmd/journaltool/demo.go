@@ -16,10 +16,14 @@ import (
 	"mmjournal/recovery"
 )
 
+// progressLines is how many lines go by from one look at the clock to the next.
+const progressLines = 1 << 12
+
 // demo is one telling of the story: write, kill, recover, resume, verify.
 type demo struct {
 	*app
 	writer demoWriter
+	out    printer
 	account
 }
 
@@ -27,10 +31,10 @@ func (a *app) demoCommand() *cobra.Command {
 	var corpusDir string
 	c := &cobra.Command{
 		Use:   "demo [DIR]",
-		Short: "Write, kill, recover, resume, verify: the whole story in seconds",
+		Short: "Write, kill, recover, resume, verify: in seconds",
 		Long: "Demo appends every line of the Go source code on this machine to a journal, kills the\n" +
 			"writing process with SIGKILL half-way, lets a second process recover the journal and\n" +
-			"resume behind the last record, and checks that every line is there, byte for byte.\n\n" +
+			"resume after the last record, and checks that every line is there, byte for byte.\n\n" +
 			"The journal is made in DIR, which must be new or empty, and is kept. Without DIR it\n" +
 			"is made in a temporary directory and removed at the end.\n\n" +
 			"Exit codes: 0 everything is there, 1 something was lost, 2 usage, 3 anything else.",
@@ -63,9 +67,10 @@ func (a *app) demoCommand() *cobra.Command {
 
 // run tells the story. A temporary directory is gone when it returns.
 func (d *demo) run(ctx context.Context, corpusDir string) (err error) {
-	// The reader of the output, or the terminal, may go away.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal may go away
 	defer stop()
+	ctx, d.out.quit = context.WithCancel(ctx)
+	defer d.out.quit()
 	if err := d.makeDirectory(); err != nil {
 		return err
 	}
@@ -83,7 +88,11 @@ func (d *demo) run(ctx context.Context, corpusDir string) (err error) {
 			break
 		}
 	}
+	if d.out.failed != nil {
+		return unlessClosed(d.out.failed)
+	}
 	if ctx.Err() != nil {
+		d.clear()
 		return errors.New("interrupted")
 	}
 	d.Seconds = time.Since(begun).Seconds()
@@ -92,7 +101,8 @@ func (d *demo) run(ctx context.Context, corpusDir string) (err error) {
 		return err
 	}
 	d.OK, d.Lost = err == nil, string(lost)
-	return errors.Join(err, d.end())
+	d.clear()
+	return errors.Join(err, d.end(), unlessClosed(d.out.failed))
 }
 
 // makeDirectory makes the journal's directory, or a temporary one if none is named.
@@ -128,6 +138,9 @@ func (d *demo) measure(ctx context.Context, dir string) error {
 			return err
 		}
 		sum.add(line)
+		if sum.lines%progressLines == 0 {
+			d.progress(uint64(from.at), uint64(len(from.files)), "files read")
+		}
 	}
 	if sum.lines < 4 {
 		return fmt.Errorf("%s: %d lines are too few for a kill in the middle", from.root, sum.lines)
@@ -176,6 +189,7 @@ func (d *demo) writeAndKill(ctx context.Context) error {
 			return errors.Join(errors.New("the writer ended too early"), p.wait())
 		}
 		see(e)
+		d.progress(d.Killed.Acknowledged, d.Corpus.Lines, "records durable")
 	}
 	d.Killed.Seconds = time.Since(begun).Seconds()
 	if err := p.kill(see); err != nil {
@@ -205,6 +219,8 @@ func (d *demo) recoverAndResume(ctx context.Context) error {
 			if err := d.recovered(e.Opened); err != nil {
 				return err
 			}
+		case e.Durable != 0:
+			d.progress(e.Durable, d.Corpus.Lines, "records durable")
 		case e.Done != nil:
 			d.Resumed.demoDone = *e.Done
 			d.sayResumed()
@@ -272,6 +288,9 @@ func (d *demo) readBack(ctx context.Context) (*lineSum, error) {
 			return nil, errors.Join(err, j.Close())
 		}
 		sum.add(rec.Payload)
+		if sum.lines%progressLines == 0 {
+			d.progress(sum.lines, d.Corpus.Lines, "records read back")
+		}
 	}
 	d.Verified.Seconds = time.Since(begun).Seconds()
 	return sum, j.Close()

@@ -24,6 +24,7 @@ import (
 type corpus struct {
 	root  string // "" if it is generated
 	files []string
+	at    int // how many files lines has come to
 	read  func(name string) ([]byte, error)
 }
 
@@ -101,7 +102,8 @@ func generatedCorpus() *corpus {
 // is a line too.
 func (c *corpus) lines(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		for _, name := range c.files {
+		for i, name := range c.files {
+			c.at = i
 			data, err := c.read(name)
 			if err == nil {
 				err = ctx.Err()

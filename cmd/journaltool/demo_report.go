@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,62 +66,49 @@ type demoVerified struct {
 	Report  *recovery.Report `json:"report,omitempty"`
 }
 
-// say prints text for people.
-func (d *demo) say(format string, args ...any) {
-	if !d.json() {
-		fmt.Fprintf(d.stdout, format+"\n", args...)
-	}
-}
-
-// item prints a step's line: the label where it begins, then the text.
-func (d *demo) item(label, format string, args ...any) {
-	d.say("%-12s"+format, append([]any{label}, args...)...)
-}
-
 func (d *demo) sayHello() {
-	d.say("A journal keeps what it acknowledged, even if its process is killed. Let us see.\n")
+	d.say("A journal keeps what it acknowledged, even if its process is killed. Watch:\n")
 }
 
 func (d *demo) sayCorpus() {
 	c := &d.Corpus
-	what := "every line of every .go file in " + c.Path
+	d.item("Data", "%s files, %s lines, %s: each line is one record", commas(uint64(c.Files)),
+		commas(c.Lines), size(int64(c.Bytes)))
 	if c.Generated {
-		what = "generated lines (there is no Go source code on this machine)"
+		d.item("", "generated: there is no Go source code on this machine\n")
+	} else {
+		d.item("", "the .go files in %s\n", plain(c.Path))
 	}
-	d.item("Data", "%s", what)
-	d.item("", "%s files, %s lines, %s: each line is one record\n",
-		commas(uint64(c.Files)), commas(c.Lines), megabytes(c.Bytes))
 }
 
 func (d *demo) sayWriting() {
-	d.item("Write", "process %d appends the lines and asks for a sync every %s",
+	d.item("Write", "process %d appends the lines and syncs every %s",
 		d.Killed.PID, countRecords(d.SyncEvery))
-	d.item("", "the journal is in %s", d.Directory)
+	d.item("", "to the journal in %s", plain(d.Directory))
 }
 
 func (d *demo) sayKilled() {
 	k := &d.Killed
-	d.item("Kill", "with SIGKILL, after %s, in the middle of its work", seconds(k.Seconds))
-	d.item("", "the last thing it had acknowledged: durable up to record %s\n",
-		commas(k.Acknowledged))
+	d.item("Kill", "SIGKILL after %s, in the middle of its work; it had acknowledged %s as durable\n",
+		seconds(k.Seconds), countRecords(k.Acknowledged))
 }
 
+// sayRecovered tells what Open found. Records that it shows are durable, so what is called durable
+// here is never less than what was acknowledged.
 func (d *demo) sayRecovered() {
 	r, acked := &d.Recovered, d.Killed.Acknowledged
-	d.item("Recover", "process %d opens the journal, which takes %s, and finds:",
-		r.PID, seconds(r.Seconds))
-	found := strings.TrimPrefix(r.Report.String(), r.Report.Path+": ")
-	for line := range strings.Lines(found) {
-		d.item("", "  %s", strings.TrimSuffix(line, "\n"))
-	}
-	if uint64(r.Report.Durable) < acked {
-		d.item("", "  (the journal notes what is durable a sync later)")
-	}
-	d.item("", "all %s acknowledged records are there", commas(acked))
+	d.item("Recover", "process %d opens the journal in %s and finds %s, which are durable now:",
+		r.PID, seconds(r.Seconds), countRecords(uint64(r.Report.Last)))
+	d.item("", "%s all %s acknowledged records", d.paint(green, "✓"), commas(acked))
 	if r.Beyond > 0 {
-		d.item("", "and %s more that no sync had covered: they were in mapped memory,",
-			commas(r.Beyond))
-		d.item("", "which the operating system keeps when a process dies")
+		d.item("", "%s and %s more that no sync had covered: they were in mapped memory, which the "+
+			"operating system keeps when a process dies", d.paint(green, "✓"), commas(r.Beyond))
+	}
+	if r.Report.End == recovery.EndTorn {
+		d.item("", "  the record that it was writing is incomplete and was cut off")
+	}
+	for _, w := range r.Report.Warnings {
+		d.item("", "  warning: %s", plain(w))
 	}
 	d.say("")
 }
@@ -129,38 +118,65 @@ func (d *demo) sayResumed() {
 	d.item("Resume", "process %d appends the rest, lines %s to %s, and closes the journal",
 		d.Recovered.PID, commas(r.From), commas(d.Corpus.Lines))
 	took := d.Killed.Seconds + r.Seconds
-	d.item("", "writing took the two of them %s: %s records/s, %s/s\n", seconds(took),
-		commas(uint64(float64(d.Corpus.Lines)/took)), megabytes(uint64(float64(d.Corpus.Bytes)/took)))
+	d.item("", "both processes wrote for %s: %s records/s, %s/s\n", seconds(took),
+		commas(uint64(float64(d.Corpus.Lines)/took)), size(int64(float64(d.Corpus.Bytes)/took)))
 }
 
 func (d *demo) sayVerified() {
 	v := &d.Verified
-	d.item("Verify", "every byte checked: %s, end: %s; all records read back in %s",
+	d.item("Verify", "every byte of the journal checked: %s, end: %s; all records read in %s",
 		v.Report.Verdict, v.Report.End, seconds(v.Seconds))
+	d.saySegments(v.Report.Segments)
+	if v.SHA256 == d.Corpus.SHA256 {
+		d.item("", "SHA-256 of the lines, and of the records:")
+		d.item("", "%s", v.SHA256)
+	} else {
+		d.item("", "SHA-256 of the lines:")
+		d.item("", "%s", d.Corpus.SHA256)
+		d.item("", "SHA-256 of the records:")
+		d.item("", "%s", v.SHA256)
+	}
+	d.say("")
+}
+
+// saySegments draws how full the segments are: all, or the largest if there are many.
+func (d *demo) saySegments(all []recovery.Segment) {
+	const most = 12
+	shown := slices.Clone(all)
+	if len(shown) > most {
+		slices.SortStableFunc(shown, func(a, b recovery.Segment) int {
+			return cmp.Compare(b.Size, a.Size)
+		})
+		shown = shown[:most]
+		slices.SortFunc(shown, func(a, b recovery.Segment) int {
+			return cmp.Compare(a.Ordinal, b.Ordinal)
+		})
+	}
 	cut := false
-	for _, s := range v.Report.Segments {
+	for _, s := range shown {
 		d.item("", "%s", segmentBar(&s))
 		cut = cut || s.State == recovery.Linked
 	}
-	if cut {
-		d.item("", "sealed: full; cut: ended where the kill was; active: where an append would go")
+	if n := len(all) - len(shown); n > 0 {
+		d.item("", "and %d smaller ones", n)
 	}
-	d.item("", "sha256 of the lines:   %s", d.Corpus.SHA256)
-	d.item("", "sha256 of the records: %s\n", v.SHA256)
+	if cut {
+		d.item("", "sealed: full; cut: its writer was killed; active: the newest")
+	}
 }
 
 // end prints the end of the account.
 func (d *demo) end() error {
 	if d.json() {
-		return d.printJSON(&d.account)
+		return unlessClosed(d.printJSON(&d.account))
 	}
 	if !d.OK {
 		return nil // the error says it
 	}
-	d.say("Everything is there: %s lines, byte for byte, in %s.",
-		commas(d.Corpus.Lines), seconds(d.Seconds))
+	d.say("%s", d.paint(green, fmt.Sprintf("Everything is there: %s lines, byte for byte, in %s.",
+		commas(d.Corpus.Lines), seconds(d.Seconds))))
 	if d.Kept {
-		d.say("Look at it: journaltool info %s; journaltool segments %[1]s", d.Directory)
+		d.say("To inspect it: journaltool info %s; journaltool segments %[1]s", plain(d.Directory))
 	} else {
 		d.say("The journal was temporary. To keep it: journaltool demo DIR")
 	}
@@ -170,18 +186,17 @@ func (d *demo) end() error {
 
 // segmentBar draws how full a segment is, in one line.
 func segmentBar(s *recovery.Segment) string {
-	const width = 24
+	const width = 8
 	full := 0
 	if s.Size > 0 {
 		full = int((s.Used*width + s.Size - 1) / s.Size)
 	}
 	bar := strings.Repeat("█", full) + strings.Repeat("░", width-full)
-	line := fmt.Sprintf("%3d %s %5.1f of %.1f MiB  %-8s", s.Ordinal, bar,
-		float64(s.Used)/(1<<20), float64(s.Size)/(1<<20), s.State)
+	line := fmt.Sprintf("%3d %s %10s of %-8s %-6s", s.Ordinal, bar, size(s.Used), size(s.Size), s.State)
 	if s.Records > 0 {
 		line += fmt.Sprintf(" %s to %s", commas(uint64(s.First)), commas(uint64(s.Last)))
 	}
-	return strings.TrimRight(line, " ")
+	return line
 }
 
 // commas writes a number with a comma between groups of three digits.
@@ -200,8 +215,6 @@ func countRecords(n uint64) string {
 	}
 	return commas(n) + " records"
 }
-
-func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // seconds writes a time in the unit that suits it.
 func seconds(s float64) string {

@@ -79,8 +79,9 @@ func TestDemoTellsThatEverythingIsThere(t *testing.T) {
 		t.Fatalf("exit code %d, %s\n%s", code, errs, out)
 	}
 	for _, want := range []string{
-		"4 files, 3,005 lines", "with SIGKILL", "acknowledged records are there",
-		"every byte checked: intact, end: clean", "sealed", "records: " + sum,
+		"4 files, 3,005 lines", "SIGKILL after", "acknowledged records\n",
+		"every byte of the journal checked: intact, end: clean", "cut", "and of the records:",
+		sum,
 		"Everything is there: 3,005 lines", "journaltool --help",
 	} {
 		if !strings.Contains(out, want) {
@@ -228,7 +229,7 @@ func TestDemoInterruptedLeavesNothing(t *testing.T) {
 func TestDemoOfAWriterThatFails(t *testing.T) {
 	t.Setenv(asTool, "1")
 	corpus, _ := smallCorpus(t)
-	d := &demo{app: &app{stdout: &bytes.Buffer{}, output: "text"}}
+	d := &demo{app: newApp(nil, &bytes.Buffer{}, &bytes.Buffer{})}
 	d.Corpus.Lines = 3005
 	d.writer = demoWriter{dir: t.TempDir(), corpus: corpus, syncEvery: 100}
 	writeFile(t, filepath.Join(d.writer.dir, "something"), "")
@@ -251,7 +252,7 @@ func TestDemoOfACorruptJournal(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "0000000000000002.seg")); err != nil {
 		t.Fatal(err)
 	}
-	d := &demo{app: &app{stdout: &bytes.Buffer{}, output: "text"}}
+	d := &demo{app: newApp(nil, &bytes.Buffer{}, &bytes.Buffer{})}
 	d.writer = demoWriter{dir: dir, corpus: corpus, syncEvery: 100}
 	err := d.recoverAndResume(t.Context())
 	if exitCode(err) != exitCorrupt || !strings.HasPrefix(err.Error(), "LOST") {
@@ -263,7 +264,7 @@ func TestDemoOfACorruptJournal(t *testing.T) {
 func TestDemoOfALoss(t *testing.T) {
 	newDemo := func() (*demo, *bytes.Buffer) {
 		var out bytes.Buffer
-		return &demo{app: &app{stdout: &out, output: "text"}}, &out
+		return &demo{app: newApp(nil, &out, &out)}, &out
 	}
 	t.Run("acknowledged records", func(t *testing.T) {
 		d, _ := newDemo()

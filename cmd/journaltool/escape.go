@@ -17,12 +17,15 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// colored reports whether text on the output may have color: on a terminal that knows colors,
-// unless NO_COLOR is set (https://no-color.org).
-func (a *app) colored() bool {
+// moving reports whether a line of the output may be replaced: on a terminal that can do it.
+func (a *app) moving() bool {
 	t := os.Getenv("TERM")
-	return a.terminal(a.stdout) && os.Getenv("NO_COLOR") == "" && t != "" && t != "dumb"
+	return a.terminal(a.stdout) && t != "" && t != "dumb"
 }
+
+// colored reports whether text on the output may have color: where lines may be replaced, unless
+// NO_COLOR is set (https://no-color.org).
+func (a *app) colored() bool { return a.moving() && os.Getenv("NO_COLOR") == "" }
 
 // appendEscaped appends text to b in a form that a terminal displays and does not obey. Printable
 // characters and tabs stay as they are. Control characters (C0, DEL and C1), line and paragraph
