@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"mmjournal/internal/testutil"
 	"mmjournal/segment"
 )
 
@@ -20,7 +21,7 @@ func openAhead(t *testing.T, dir string, d Durability) *Journal {
 		t.Fatal(err)
 	}
 	zeroed := func(_, _ int64) segment.Zeros { return segment.Zeros{Chunk: largeFolio} }
-	j, err := open(segment.OS, dir, opts, zeroed, true)
+	j, err := open(testutil.OpenDir(t, dir), dir, opts, zeroed, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,7 @@ func (j *Journal) cutLocked(l segment.Link, v view) error {
 
 // unprepared sorts errors of preparing files: all can be retried but for one.
 func (j *Journal) unprepared(op string, err error) error {
-	if errors.Is(err, segment.ErrUnnamed) {
+	if fatal(err) {
 		return j.fail(err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
@@ -247,7 +247,11 @@ func (j *Journal) rollLocked() error {
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
-	if err := j.endGroupLocked(); err != nil {
+	err = j.checkDirectory()
+	if err == nil {
+		err = j.endGroupLocked()
+	}
+	if err != nil {
 		return errors.Join(err, seg.Drop())
 	}
 	w := j.mu.writer

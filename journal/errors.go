@@ -15,7 +15,11 @@ var (
 	ErrReadOnly = errors.New("journal is open for reading only")
 	// ErrLocked: another process, or another Open in this one, has the journal open for writing.
 	// The error's text names its pid.
-	ErrLocked = errors.New("journal is in use")
+	ErrLocked = segment.ErrLocked
+	// ErrReplaced: the journal's directory was removed or replaced while it was open, or another
+	// writer has taken its lock. The journal has failed: nothing more is acknowledged, and no file
+	// of another journal is touched. What was acknowledged is in the directory that it was in.
+	ErrReplaced = segment.ErrReplaced
 	// ErrFileLocked: somebody who is no part of this project has an exclusive lock, flock(2), on a
 	// segment's file, on Linux. Nothing is wrong with it; open the journal when they are done.
 	ErrFileLocked = segment.ErrFileLocked

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -38,8 +39,8 @@ type Journal struct {
 	opts     Options
 	log      *zap.Logger
 	readOnly bool
-	memory   bool // no files: see OpenMemory
-	lock     io.Closer
+	memory   bool      // no files: see OpenMemory
+	held     io.Closer // the open directory, with the writer's lock; nil in memory
 	report   *recovery.Report
 	damage   error // ReadDamaged: what Records ends with
 
@@ -106,30 +107,47 @@ func Open(dir string, o *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := recovery.CheckNames(segment.OS, dir); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	if opts.MustExist {
-		if _, err := segment.OS.ReadDir(dir); err != nil {
-			return nil, fmt.Errorf("open journal: %s: %w: %w", dir, ErrNotExist, err)
-		}
-	} else if err := segment.OS.MkdirAll(dir); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	if err := syncParents(dir, segment.OS.SyncDir); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	l, err := lock(dir)
+	d, err := openDir(dir, &opts)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j, err := open(segment.OS, dir, opts, folioFor(opts.Durability), true)
+	j, err := open(d, d.Path(), opts, folioFor(opts.Durability), true)
 	if err != nil {
-		l.Close()
-		return nil, fmt.Errorf("open journal: %w", err)
+		return nil, errors.Join(fmt.Errorf("open journal: %w", err), d.Close())
 	}
-	j.lock = l
+	j.held = d
 	return j, nil
+}
+
+// openDir opens the directory of a journal for writing, with the writer's lock. It creates it where
+// there is none.
+func openDir(dir string, o *Options) (*segment.Directory, error) {
+	if !o.MustExist {
+		if err := segment.CreateDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := syncParents(dir, segment.SyncPath); err != nil {
+		return nil, err
+	}
+	d, err := segment.OpenDir(dir, segment.DirOptions{
+		Mode: o.FileMode, Unlocked: o.Unlocked, NoDirSync: o.NoDirSync,
+		Warn: func(text string) { o.Logger.Warn(text, zap.String("journal", dir)) },
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %w", dir, ErrNotExist, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = recovery.CheckNames(d, d.Path())
+	if err == nil {
+		err = d.Lock()
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // syncParents makes the name of a directory durable in which there is no journal yet, and those of
@@ -386,6 +404,20 @@ func (j *Journal) fail(err error) error {
 	return *j.failure.Load()
 }
 
+// fatal reports whether an error of an operation on names must make the journal fail: it is not
+// known which names the directory has, or the directory is not the journal's any more.
+func fatal(err error) bool {
+	return errors.Is(err, segment.ErrUnnamed) || errors.Is(err, ErrReplaced)
+}
+
+// checkDirectory makes the journal fail if its directory was removed or replaced.
+func (j *Journal) checkDirectory() error {
+	if err := j.fsys.Check(); err != nil {
+		return j.fail(err)
+	}
+	return nil
+}
+
 // failed returns the first failure, or nil.
 func (j *Journal) failed() error {
 	if p := j.failure.Load(); p != nil {
@@ -421,6 +453,9 @@ func (j *Journal) Close() error {
 // closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost:
 // the next Open only has more to check. The caller has the syncer's turn.
 func (j *Journal) closeCleanly() error {
+	if err := j.checkDirectory(); err != nil {
+		return err
+	}
 	if err := j.syncAll(); err != nil || j.atClosingMark() {
 		return err
 	}
@@ -447,7 +482,7 @@ func (j *Journal) claimOutside(claim segment.Position) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	err := j.names.setClaim(claim, j.mu.firstLive)
-	if errors.Is(err, segment.ErrUnnamed) {
+	if fatal(err) {
 		return j.fail(err)
 	}
 	if err != nil {
@@ -481,8 +516,8 @@ func (j *Journal) release() error {
 			err = errors.Join(err, seg.Drop())
 		}
 	}
-	if j.lock != nil {
-		err = errors.Join(err, j.lock.Close())
+	if j.held != nil {
+		err = errors.Join(err, j.held.Close())
 	}
 	if j.memory {
 		err = errors.Join(err, forget(j.fsys))

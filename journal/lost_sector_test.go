@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"mmjournal/internal/testutil"
 	"mmjournal/recovery"
-	"mmjournal/segment"
 )
 
 // TestLostSectorOfLastGroup: a sector of the last group of synced records that never reached the
@@ -29,7 +29,8 @@ func checkLostSectors(t *testing.T, recycled bool, place int) {
 	if recycled && !canRecycle {
 		t.Skip("nothing is recycled here")
 	}
-	j := stagedJournal(t, segment.OS, t.TempDir(), 2)
+	dir := t.TempDir()
+	j := stagedJournal(t, testutil.OpenDir(t, dir), dir, 2)
 	defer j.Close()
 	add := func(n int) {
 		t.Helper()

@@ -66,8 +66,8 @@ func pathError(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
-// MkdirAll implements [segment.FS]: every directory exists.
-func (c *copyFS) MkdirAll(string) error { c.ops++; return nil }
+// Check implements [segment.FS].
+func (c *copyFS) Check() error { return nil }
 
 // SyncDir implements [segment.FS].
 func (c *copyFS) SyncDir(string) error { c.ops++; return nil }
@@ -145,7 +145,9 @@ func (h *copyHandle) DatasyncRange(*segment.Mapping, segment.Offset, segment.Off
 	return h.Datasync()
 }
 
-func (h *copyHandle) Uncache() {}
+func (h *copyHandle) Uncache()            {}
+func (h *copyHandle) SetPath(string)      {}
+func (h *copyHandle) Links() (int, error) { return 1, nil }
 
 func (h *copyHandle) Zero(int64, int64) (done bool) { return false }
 

@@ -47,6 +47,9 @@ func (n *names) found(st *recovery.State) {
 }
 
 func (n *names) write() error {
+	if err := n.fsys.Check(); err != nil {
+		return err
+	}
 	n.written = false
 	if err := segment.WriteJournalFile(n.fsys, n.dir, n.file); err != nil {
 		return err
@@ -134,6 +137,9 @@ func (n *names) discard(ordinals ...uint64) (gone int, err error) {
 // removes: these it returns. They have those names durably: if the directory cannot be synced it
 // keeps none. A file that cannot be removed does not touch the others.
 func (n *names) remove(keep int, ordinals ...uint64) (kept []string, err error) {
+	if err := n.fsys.Check(); err != nil {
+		return nil, err
+	}
 	for _, o := range ordinals {
 		path := filepath.Join(n.dir, segment.FileName(o))
 		if len(kept) < keep && n.fsys.Rename(path, path+segment.TempSuffix) == nil {
@@ -157,8 +163,8 @@ func (n *names) remove(keep int, ordinals ...uint64) (kept []string, err error) 
 
 // collect removes the garbage, now that a segment with that ordinal is durably linked; it keeps and
 // returns files as remove does. What cannot be removed only takes up space: the next Open tries
-// again. The only error is that of a failed directory sync, which may have been about another name,
-// too.
+// again. The only errors are those of a failed directory sync, which may have been about another name,
+// too, and of a directory that is not the journal's any more.
 func (n *names) collect(durable uint64, keep int, log *zap.Logger) (kept []string, err error) {
 	var now []uint64
 	n.garbage = slices.DeleteFunc(n.garbage, func(o uint64) bool {
@@ -171,7 +177,7 @@ func (n *names) collect(durable uint64, keep int, log *zap.Logger) (kept []strin
 		return nil, nil
 	}
 	kept, err = n.remove(keep, now...)
-	if errors.Is(err, segment.ErrUnnamed) {
+	if fatal(err) {
 		return nil, err
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"io/fs"
 	"math"
 	"time"
 
@@ -88,6 +89,22 @@ type Options struct {
 	// case.
 	ReadDamaged bool
 
+	// FileMode is the mode of the files of a new journal, of which only the bits for reading and
+	// writing count; 0 means 0600. New files of an existing journal get the mode, owner and group
+	// of its file JOURNAL; those of a new one, where the process is root, the directory's owner and
+	// group.
+	FileMode fs.FileMode
+
+	// Unlocked makes Open take no lock, for file systems that have none: flock(2) fails there, and
+	// without this option so does Open. The price: nothing notices a second writer, and two of them
+	// destroy the journal. Whoever sets it must keep others away by other means.
+	Unlocked bool
+
+	// NoDirSync accepts file systems that cannot sync a directory; without this option Open fails
+	// there. The price: a power cut may take away names, and with them whole segments of records
+	// that were acknowledged as durable. The next Open reports what it misses, if it can know.
+	NoDirSync bool
+
 	// Logger gets what happens in the background and at open. nil: nothing is logged.
 	Logger *zap.Logger
 }
@@ -124,6 +141,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Spares < 0 || c.Spares > maxSpares {
 		return c, fmt.Errorf("%w: Spares %d is not in 0 to %d", ErrOptions, c.Spares, maxSpares)
+	}
+	if c.FileMode&^fs.ModePerm != 0 {
+		return c, fmt.Errorf("%w: FileMode %v is more than permissions", ErrOptions, c.FileMode)
 	}
 	if c.SyncInterval < 0 {
 		return c, fmt.Errorf("%w: SyncInterval %v", ErrOptions, c.SyncInterval)

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 
 	"mmjournal/recovery"
@@ -20,10 +21,15 @@ func OpenReadOnly(dir string, o *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := openReadOnly(segment.OS, dir, opts)
+	d, err := recovery.OpenDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open journal for reading: %w", err)
 	}
+	j, err := openReadOnly(d, d.Path(), opts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal for reading: %w", err), d.Close())
+	}
+	j.held = d
 	return j, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"mmjournal/internal/testutil"
 	"mmjournal/segment"
 )
 
@@ -72,7 +73,8 @@ func onBothKinds(t *testing.T, test func(t *testing.T, j *Journal)) {
 			if recycled && !canRecycle {
 				t.Skip("nothing is recycled here")
 			}
-			j := stagedJournal(t, segment.OS, t.TempDir(), 2)
+			dir := t.TempDir()
+			j := stagedJournal(t, testutil.OpenDir(t, dir), dir, 2)
 			untilRecycled(t, j, recycled)
 			test(t, j)
 		})

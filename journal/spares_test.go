@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"mmjournal/internal/testutil"
 	"mmjournal/segment"
 )
 
@@ -41,7 +42,7 @@ func (r *renameFS) Rename(from, to string) error {
 func TestSparesAreBounded(t *testing.T) {
 	const most = 2
 	dir := t.TempDir()
-	fsys := &renameFS{FS: segment.OS}
+	fsys := &renameFS{FS: testutil.OpenDir(t, dir)}
 	f := newFactory(fsys, dir, MinSegmentSize, noFolio, false)
 	f.spares = most
 	f.begin(segment.NewID(), 100)
@@ -76,7 +77,7 @@ func TestUnusableSpare(t *testing.T) {
 	}
 	dir := t.TempDir()
 	core, logs := observer.New(zap.DebugLevel)
-	f := newFactory(segment.OS, dir, MinSegmentSize, noFolio, false)
+	f := newFactory(testutil.OpenDir(t, dir), dir, MinSegmentSize, noFolio, false)
 	f.log = zap.New(core)
 	f.begin(segment.NewID(), 100)
 	gone, cut, good := spareFile(t, dir, 1), spareFile(t, dir, 2), spareFile(t, dir, 3)
@@ -121,7 +122,7 @@ func TestNothingIsKeptUnsynced(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		n := names{fsys: noDirSync{segment.OS, cause}, dir: dir}
+		n := names{fsys: noDirSync{testutil.OpenDir(t, dir), cause}, dir: dir}
 		kept, err := n.remove(2, garbage...)
 		if len(kept) > 0 || !errors.Is(err, cause) ||
 			errors.Is(err, segment.ErrUnnamed) != errors.Is(cause, syscall.EIO) {

@@ -75,6 +75,9 @@ func (j *Journal) change(op string, f func() error) error {
 	defer j.syncer.leave()
 	err := j.usable()
 	if err == nil {
+		err = j.checkDirectory()
+	}
+	if err == nil {
 		err = f()
 	}
 	if err != nil {

@@ -49,6 +49,15 @@ type directory struct {
 	newer   error                // a file that newer software made
 }
 
+// OpenDir opens a journal's directory for reading. Without one it returns ErrNotExist.
+func OpenDir(path string) (*segment.Directory, error) {
+	d, err := segment.OpenDir(path, segment.DirOptions{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrNotExist, err)
+	}
+	return d, err
+}
+
 // read lists a directory and opens its segments for reading.
 func read(fsys segment.FS, path string) (*directory, error) {
 	d := &directory{fsys: fsys, path: path}

@@ -5,7 +5,6 @@ import (
 	"log"
 
 	"mmjournal/recovery"
-	"mmjournal/segment"
 )
 
 // Inspect looks at a journal that was not closed, and whose last bytes a power cut has torn.
@@ -29,7 +28,12 @@ func ExampleInspect() {
 
 // Scan gives what Inspect does, and the segments to read from.
 func ExampleScan() {
-	st, err := recovery.Scan(segment.OS, "../segment/testdata/v1/truncated", recovery.Options{})
+	dir, err := recovery.OpenDir("../segment/testdata/v1/truncated")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dir.Close()
+	st, err := recovery.Scan(dir, dir.Path(), recovery.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

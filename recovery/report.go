@@ -114,7 +114,12 @@ func (r *Report) Err() error { return r.err }
 // changes nothing. full reads and checks every byte. Corruption is in the report; errors are those
 // of the file system, ErrNotExist, ErrNotJournal and segment.ErrVersion.
 func Inspect(dir string, full bool) (*Report, error) {
-	st, err := Scan(segment.OS, dir, Options{Full: full, Live: true})
+	d, err := OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	st, err := Scan(d, d.Path(), Options{Full: full, Live: true})
 	if err != nil {
 		return nil, err
 	}

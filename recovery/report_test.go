@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"mmjournal/internal/testutil"
 	"mmjournal/segment"
 )
 
@@ -260,7 +261,7 @@ func TestInspect(t *testing.T) {
 					r.Last != want.Next-1 || r.Full != full {
 					t.Errorf("report\n%s\nwant %+v", r, want)
 				}
-				st, err := Scan(segment.OS, path, Options{Full: full})
+				st, err := Scan(testutil.OpenDir(t, path), path, Options{Full: full})
 				if err != nil {
 					t.Fatal(err)
 				}

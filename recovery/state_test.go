@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"mmjournal/internal/testutil"
 	"mmjournal/segment"
 )
 
@@ -22,12 +23,9 @@ func TestNoJournal(t *testing.T) {
 		t.Errorf("an empty directory: %v", err)
 	}
 	missing := filepath.Join(t.TempDir(), "none")
-	if _, err := Scan(segment.OS, missing, Options{}); !errors.Is(err, ErrNotExist) ||
+	if _, err := OpenDir(missing); !errors.Is(err, ErrNotExist) ||
 		!errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no directory: %v", err)
-	}
-	if err := CheckNames(segment.OS, missing); err != nil {
-		t.Errorf("the names in no directory: %v", err)
 	}
 	empty.write("LOCK", []byte("42"))
 	if _, err := Scan(empty.fsys, testDir, Options{}); !errors.Is(err, ErrNotExist) {
@@ -79,13 +77,13 @@ func TestNames(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := CheckNames(segment.OS, osDir); err != nil {
+	if err := CheckNames(testutil.OpenDir(t, osDir), osDir); err != nil {
 		t.Error(err)
 	}
 	if err := os.Mkdir(filepath.Join(osDir, name(1)), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckNames(segment.OS, osDir); !errors.Is(err, ErrNotJournal) {
+	if err := CheckNames(testutil.OpenDir(t, osDir), osDir); !errors.Is(err, ErrNotJournal) {
 		t.Errorf("a directory with a segment's name: %v", err)
 	}
 }
@@ -339,7 +337,7 @@ func TestFault(t *testing.T) {
 			for file, content := range d.content() {
 				d.must(os.WriteFile(filepath.Join(osDir, file), []byte(content), 0o600))
 			}
-			watch := &watchFS{FS: segment.OS, hook: func(op, what string) error {
+			watch := &watchFS{FS: testutil.OpenDir(t, osDir), hook: func(op, what string) error {
 				if op == "map" && what == name(cut) {
 					return os.Truncate(filepath.Join(osDir, what), 4096)
 				}

@@ -26,6 +26,11 @@ var (
 	// ErrNoSpace: a segment could not be prepared for lack of disk space. Nothing is lost; the
 	// operation can be repeated when there is space.
 	ErrNoSpace = errors.New("no space for a new segment")
+	// ErrReplaced: the journal's directory was removed, or another one has taken its place, or
+	// another writer its lock, while it was open. What is written from now on would be lost.
+	ErrReplaced = errors.New("the journal's directory was removed or replaced")
+	// ErrLocked: another writer has the directory.
+	ErrLocked = errors.New("journal is in use")
 	// ErrFileLocked: somebody who is no part of this project has an exclusive lock, flock(2), on a
 	// segment's file. Nothing is wrong with it.
 	ErrFileLocked = errors.New("somebody else has locked the file with flock(2), such as a backup: " +

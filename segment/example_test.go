@@ -19,8 +19,13 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
+	d, err := segment.OpenDir(dir, segment.DirOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
 	id := segment.NewIdentity(segment.NewID(), 1, 64<<10, time.Now())
-	seg, err := segment.Prepare(segment.OS, dir, id, segment.Zeros{Chunk: 4096})
+	seg, err := segment.Prepare(d, dir, id, segment.Zeros{Chunk: 4096})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +58,7 @@ func Example() {
 	}
 
 	path := filepath.Join(dir, segment.FileName(1))
-	seg, err = segment.Open(segment.OS, path, segment.ReadOnly)
+	seg, err = segment.Open(d, path, segment.ReadOnly)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -2,13 +2,18 @@ package segment
 
 import "io/fs"
 
-// FS is every file-system operation that the project performs, so that tests can put a simulated
-// disk, or a failing one, under the real code. [OS] is the real one, [NewMemFS] keeps everything in
-// memory. Errors match [fs.ErrNotExist] and the like with errors.Is. Implementations are safe for
-// concurrent use.
+// FS is every operation on the files of a journal's directory, so that tests can put a simulated
+// disk, or a failing one, under the real code. [OpenDir] returns the real one, [NewMemFS] keeps
+// everything in memory. Errors match [fs.ErrNotExist] and the like with errors.Is. Implementations
+// are safe for concurrent use.
+//
+// Paths are the directory's, joined with a name. The real implementation holds the directory open
+// and resolves no more than the name: whatever happens to the path, it reaches no other directory.
 type FS interface {
-	// MkdirAll creates dir and its missing parents and makes the new names durable.
-	MkdirAll(dir string) error
+	// Check returns an error that matches ErrReplaced if the directory has been removed, or if its
+	// path leads to another one by now: what is written to it is lost. It says nothing about the
+	// time after it, so it comes after a write or a sync, and before what that is acknowledged by.
+	Check() error
 	// ReadDir lists the directory, sorted by name.
 	ReadDir(dir string) ([]fs.DirEntry, error)
 	// Open opens a file. With [Create] the file must not exist yet. A segment's file that
@@ -67,6 +72,10 @@ type File interface {
 	// Uncache drops the file's pages from the page cache, where the system can do that: the next
 	// writes bring in new ones, in folios of their own size. Only pages that are on the disk.
 	Uncache()
+	// Links returns how many names the file has, in any directory. 0: it was removed.
+	Links() (int, error)
+	// SetPath tells the file by which path errors name it from now on, after a rename.
+	SetPath(path string)
 	// Map maps the first size bytes, shared with the file. It outlives Close.
 	Map(size int64, mode OpenMode) (*Mapping, error)
 	// Close releases the descriptor; it makes nothing durable.

@@ -45,10 +45,16 @@ func TestOpenLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer opened.Close()
-	fi, err := opened.Stat()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(opened.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	id := inodeOf(&st)
+	d, err := OpenDir(dir, DirOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer d.Close()
 	foreign, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +65,7 @@ func TestOpenLocked(t *testing.T) {
 	}
 	try := func(what string, want, not error) {
 		t.Helper()
-		if err := shareOpened(opened, fi, path); !errors.Is(err, want) || errors.Is(err, not) {
+		if err := d.share(opened, FileName(1), id); !errors.Is(err, want) || errors.Is(err, not) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -73,6 +79,10 @@ func TestOpenLocked(t *testing.T) {
 	}
 	try("replaced", fs.ErrNotExist, ErrFileLocked)
 	if err := foreign.Close(); err != nil {
+		t.Fatal(err)
+	}
+	try("unlocked, but replaced", fs.ErrNotExist, ErrFileLocked)
+	if err := os.Rename(path+TempSuffix, path); err != nil {
 		t.Fatal(err)
 	}
 	try("unlocked", nil, ErrFileLocked)

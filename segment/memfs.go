@@ -79,8 +79,8 @@ func pathErr(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
-func (m *memFS) MkdirAll(string) error { return nil }
-func (m *memFS) SyncDir(string) error  { return nil }
+func (m *memFS) Check() error         { return nil }
+func (m *memFS) SyncDir(string) error { return nil }
 
 func (m *memFS) ReadDir(dir string) ([]fs.DirEntry, error) {
 	m.mu.Lock()
@@ -182,7 +182,19 @@ func (h *memHandle) DatasyncRange(*Mapping, Offset, Offset) error { return nil }
 
 func (h *memHandle) Zero(int64, int64) (done bool) { return false }
 
-func (h *memHandle) Uncache()                            {}
+func (h *memHandle) Uncache()       {}
+func (h *memHandle) SetPath(string) {}
+
+// Links implements File: a file has one name, or none.
+func (h *memHandle) Links() (int, error) {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	if h.f.gone {
+		return 0, nil
+	}
+	return 1, nil
+}
+
 func (h *memHandle) NextData(off int64) (from, to int64) { return off, int64(len(h.bytes())) }
 
 func (h *memHandle) ReadAt(p []byte, off int64) (int, error) {

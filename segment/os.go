@@ -8,16 +8,29 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
-// OS is the operating system's file system. Files are created with mode 0600, directories with
-// 0700.
-var OS FS = osFS{}
+// DirOptions say how [OpenDir] treats a directory. The zero value is right for every local file
+// system.
+type DirOptions struct {
+	// Mode is the mode of new files where the directory has no file JOURNAL yet; 0 means 0600.
+	// Where it has one, new files get that one's mode, owner and group.
+	Mode fs.FileMode
+	// Unlocked makes Lock do nothing: for file systems without flock(2). Two writers then destroy
+	// the journal, and nothing notices.
+	Unlocked bool
+	// NoDirSync makes SyncDir report success where the file system cannot sync directories. A power
+	// cut may then take names away, and with them whole segments.
+	NoDirSync bool
+	// Warn, if not nil, gets what is no error but worth a person's attention.
+	Warn func(text string)
+}
 
-type osFS struct{}
-
-func (osFS) MkdirAll(dir string) error {
+// CreateDir creates a directory with mode 0700, and its missing parents, and makes the new names
+// durable.
+func CreateDir(dir string) error {
 	if fi, err := os.Stat(dir); err == nil {
 		if !fi.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: errNotDir}
@@ -27,13 +40,22 @@ func (osFS) MkdirAll(dir string) error {
 		return err
 	}
 	parent := filepath.Dir(dir)
-	if err := (osFS{}).MkdirAll(parent); err != nil {
+	if err := CreateDir(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return osFS{}.SyncDir(parent)
+	return SyncPath(parent)
+}
+
+// SyncPath makes the names in the directory at a path durable.
+func SyncPath(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncDir(d), d.Close())
 }
 
 var (
@@ -42,51 +64,6 @@ var (
 	errRecycled   = fmt.Errorf("%w any more: it is being recycled", fs.ErrNotExist)
 )
 
-func (osFS) ReadDir(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
-
-func (osFS) Open(path string, mode OpenMode) (File, error) {
-	flag := os.O_RDONLY
-	switch mode {
-	case ReadWrite:
-		flag = os.O_RDWR
-	case Create:
-		flag = os.O_RDWR | os.O_CREATE | os.O_EXCL
-	}
-	f, err := os.OpenFile(path, flag|syscall.O_NONBLOCK, 0o600) // a FIFO must not block
-	if err != nil {
-		return nil, err
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
-	}
-	if err == nil && isSegmentPath(path) {
-		err = shareOpened(f, fi, path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &osFile{f}, nil
-}
-
-// shareOpened takes the shared lock on a file that was opened by a name. If somebody has the file
-// to himself, it is the writer, who takes it away from its name before that, and gives it a new one
-// when the lock is gone; or it is somebody else, who has locked it where it is.
-func shareOpened(f *os.File, fi fs.FileInfo, path string) error {
-	ok, err := share(f)
-	if err == nil && !ok {
-		err = errRecycled
-		if now, statErr := os.Stat(path); statErr == nil && os.SameFile(fi, now) {
-			err = ErrFileLocked
-		}
-	}
-	if err != nil {
-		return &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	return nil
-}
-
 // isSegmentPath reports whether the name is a segment's, or one that a segment's file may have for
 // a time.
 func isSegmentPath(path string) bool {
@@ -94,35 +71,63 @@ func isSegmentPath(path string) bool {
 	return ok
 }
 
-func (osFS) Rename(oldPath, newPath string) error { return os.Rename(oldPath, newPath) }
-
-func (osFS) Remove(path string) error { return os.Remove(path) }
-
-func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(syncDir(d), d.Close())
+// osFile is an *os.File with the calls that package os does not have.
+type osFile struct {
+	*os.File
+	path atomic.Pointer[string] // what errors call it
 }
 
-// osFile is an *os.File with the calls that package os does not have.
-type osFile struct{ *os.File }
+func newFile(f *os.File, path string) *osFile {
+	file := &osFile{File: f}
+	file.path.Store(&path)
+	return file
+}
+
+// SetPath implements File.
+func (f *osFile) SetPath(path string) { f.path.Store(&path) }
+
+// named puts the name that the file has into an error that names the one it was opened by.
+func (f *osFile) named(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		p.Path = *f.path.Load()
+	}
+	return err
+}
 
 // Size asks for the end of the file, which nothing here reads or writes at. A stat would make the
 // next store through a mapping change the file's times, which costs the next sync a write.
-func (f *osFile) Size() (int64, error) { return f.Seek(0, io.SeekEnd) }
+func (f *osFile) Size() (int64, error) {
+	n, err := f.Seek(0, io.SeekEnd)
+	return n, f.named(err)
+}
 
-func (f *osFile) Allocate(size int64) error { return allocate(f.File, size) }
-func (f *osFile) Datasync() error           { return datasync(f.File) }
+func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	return n, f.named(err)
+}
+
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	return n, f.named(err)
+}
+
+func (f *osFile) Truncate(size int64) error { return f.named(f.File.Truncate(size)) }
+func (f *osFile) Allocate(size int64) error { return f.named(allocate(f.File, size)) }
+func (f *osFile) Datasync() error           { return f.named(datasync(f.File)) }
 func (f *osFile) DatasyncRange(m *Mapping, from, to Offset) error {
-	return datasyncRange(f.File, m, from, to)
+	return f.named(datasyncRange(f.File, m, from, to))
 }
 
 func (f *osFile) Zero(from, to int64) (done bool) { return zeroRange(f.File, from, to) }
 
+func (f *osFile) Links() (int, error) {
+	n, err := links(f.File)
+	return n, f.named(err)
+}
+
 func (f *osFile) Sole() bool  { return sole(f.File) }
-func (f *osFile) Sync() error { return fullsync(f.File) }
+func (f *osFile) Sync() error { return f.named(fullsync(f.File)) }
 func (f *osFile) Uncache()    { uncache(f.File) }
 
 func (f *osFile) NextData(off int64) (from, to int64) { return nextData(f.File, off) }
@@ -140,4 +145,9 @@ func pathError(op string, f *os.File, err error) error {
 		return nil
 	}
 	return &fs.PathError{Op: op, Path: f.Name(), Err: err}
+}
+
+// isFull reports whether an error means that a disk, or a quota, is full.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

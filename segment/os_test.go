@@ -16,7 +16,7 @@ func TestOSModes(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	if err := OS.MkdirAll(dir); err != nil {
+	if err := CreateDir(dir); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, OS, filepath.Join(dir, "f"), nil)
@@ -38,10 +38,10 @@ func TestOSErrors(t *testing.T) {
 	file := filepath.Join(dir, "f")
 	writeFile(t, OS, file, nil)
 	var pe *fs.PathError
-	if err := OS.MkdirAll(file); !errors.As(err, &pe) || pe.Path != file {
+	if err := CreateDir(file); !errors.As(err, &pe) || pe.Path != file {
 		t.Errorf("a directory where a file is: %v", err)
 	}
-	if err := OS.MkdirAll(filepath.Join(file, "x")); !errors.As(err, &pe) {
+	if err := CreateDir(filepath.Join(file, "x")); !errors.As(err, &pe) {
 		t.Errorf("a directory in a file: %v", err)
 	}
 	if err := OS.SyncDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {

@@ -72,6 +72,7 @@ func Prepare(fsys FS, dir string, id Identity, zeros Zeros) (*Segment, error) {
 	if err := fsys.Rename(tmp, path); err != nil {
 		return fail(tmp, err)
 	}
+	f.SetPath(path)
 	if err := fsys.SyncDir(dir); err != nil {
 		return fail(path, Unnamed(err))
 	}
@@ -148,7 +149,7 @@ func writeZeros(f File, size int64, chunk int) error {
 
 // noSpace makes an error that means a full disk match ErrNoSpace.
 func noSpace(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if isFull(err) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return err

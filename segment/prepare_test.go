@@ -14,13 +14,17 @@ import (
 
 // fileSystems are those that the tests here run on.
 var fileSystems = []struct {
-	name string
-	fsys func() FS
+	name  string
+	fsys  func() FS
+	mkdir func(string) error
 }{
-	{"memory", NewMemFS},
-	{"heap", NewHeapFS},
-	{"system", func() FS { return OS }},
+	{"memory", NewMemFS, noDir},
+	{"heap", NewHeapFS, noDir},
+	{"system", func() FS { return OS }, CreateDir},
 }
+
+// noDir: a file system in memory has every directory.
+func noDir(string) error { return nil }
 
 // TestPrepare: the file that is there afterwards, and what was done to get it, in this order.
 func TestPrepare(t *testing.T) {

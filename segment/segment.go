@@ -305,6 +305,17 @@ func (s *Segment) isWhole(f File) error {
 	return err
 }
 
+// Links returns how many names the segment's file has; 0: it was removed.
+func (s *Segment) Links() (int, error) {
+	s.mu.Lock()
+	f := s.mu.file
+	s.mu.Unlock()
+	if f == nil {
+		return 0, fmt.Errorf("stat %s: %w", s.path, errReleased)
+	}
+	return f.Links()
+}
+
 // Release closes the file: the segment is full and durable, or only read from now on. The mapping
 // stays, and cannot be stored to any more. What was released is looked at whole by an open Scan.
 func (s *Segment) Release() error {

@@ -73,7 +73,7 @@ func TestSIGBUSIsSeen(t *testing.T) {
 // crashJob dies of SIGBUS in odd cases.
 func crashJob(dir, _ string) (jobRun, error) {
 	return func(seed uint64) (string, error) {
-		f, err := segment.OS.Open(filepath.Join(dir, fmt.Sprint(seed)), segment.Create)
+		f, err := createIn(dir, fmt.Sprint(seed))
 		if err != nil {
 			return "", err
 		}
@@ -243,4 +243,14 @@ func (c *sigbusCase) punchAndFill(ordinal uint64) error {
 		return nil
 	}
 	return err
+}
+
+// createIn creates a file in a directory.
+func createIn(dir, name string) (segment.File, error) {
+	d, err := segment.OpenDir(dir, segment.DirOptions{})
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.Open(filepath.Join(d.Path(), name), segment.Create)
+	return f, errors.Join(err, d.Close())
 }

@@ -120,14 +120,14 @@ func TestStrictFileSystem(t *testing.T) {
 	mark := func(n int64) { t.Helper(); must(m.command(strictCommand{Mark: n})) }
 
 	must(os.Mkdir(m.tree("d"), 0o700))
-	f, err := segment.OS.Open(m.tree("d", "a"), segment.Create)
+	f, err := createIn(m.tree("d"), "a")
 	must(err)
 	must(f.Truncate(8192))
 	must(f.Allocate(8192))
 	must(f.Sync())
 	mark(1) // the directory may be lost, and the name in it
-	must(segment.OS.SyncDir(m.tree()))
-	must(segment.OS.SyncDir(m.tree("d")))
+	must(segment.SyncPath(m.tree()))
+	must(segment.SyncPath(m.tree("d")))
 	mark(2)
 	mapping, err := f.Map(8192, segment.ReadWrite)
 	must(err)
@@ -137,7 +137,7 @@ func TestStrictFileSystem(t *testing.T) {
 	mark(4)
 	must(os.Rename(m.tree("d", "a"), m.tree("d", "b")))
 	mark(5) // either name
-	must(segment.OS.SyncDir(m.tree("d")))
+	must(segment.SyncPath(m.tree("d")))
 	must(os.Remove(m.tree("d", "b")))
 	mark(6) // there or not
 	must(mapping.Close())

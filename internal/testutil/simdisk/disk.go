@@ -190,7 +190,10 @@ func (d *Disk) lookup(path string) (*dir, string) {
 	return d.dirs[filepath.Clean(parent)], name
 }
 
-// MkdirAll implements [segment.FS]: new directories are durable at once.
+// Check implements [segment.FS]: nobody takes the directory away.
+func (d *Disk) Check() error { return nil }
+
+// MkdirAll makes a directory, which is durable at once.
 func (d *Disk) MkdirAll(path string) error {
 	if err := d.hook(OpMkdirAll, path); err != nil {
 		return err

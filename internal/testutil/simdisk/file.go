@@ -318,6 +318,23 @@ func (h *handle) Zero(int64, int64) (done bool) { return false }
 // Uncache implements [segment.File].
 func (h *handle) Uncache() {}
 
+// SetPath implements [segment.File]: the disk knows the name.
+func (h *handle) SetPath(string) {}
+
+// Links implements [segment.File]: a file has one name, or none. It is no operation on the disk.
+func (h *handle) Links() (int, error) {
+	h.d.mu.Lock()
+	defer h.d.mu.Unlock()
+	for _, dir := range h.d.dirs {
+		for _, f := range dir.names {
+			if f == h.f {
+				return 1, nil
+			}
+		}
+	}
+	return 0, nil
+}
+
 // NextData implements [segment.File]: sectors full of zeros are holes.
 func (h *handle) NextData(off int64) (from, to int64) {
 	h.d.mu.Lock()

@@ -1,0 +1,345 @@
+//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
+
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Directory is an open directory of the operating system, as an [FS]. Every operation goes through
+// its descriptor, and follows no symbolic link.
+type Directory struct {
+	path string // as it was given; what errors name
+	f    *os.File
+	opts DirOptions
+	own  attributes // of new files
+
+	// Where the directory was when it was opened: its path without links, and its parent.
+	resolved string
+	id       inode
+	parent   inode
+
+	lock writerLock
+}
+
+// inode identifies a file of the system.
+type inode struct {
+	dev, ino uint64
+}
+
+// attributes are what a new file gets.
+type attributes struct {
+	mode     uint32
+	uid, gid int // -1: those of the process
+}
+
+func inodeOf(st *unix.Stat_t) inode {
+	return inode{uint64(st.Dev), uint64(st.Ino)} //nolint:unconvert // the types differ by system
+}
+
+// OpenDir opens the directory at path.
+func OpenDir(path string, o DirOptions) (*Directory, error) {
+	fd, err := openRetry(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open directory", Path: path, Err: err}
+	}
+	d := &Directory{path: filepath.Clean(path), f: os.NewFile(uintptr(fd), path), opts: o}
+	if err := d.locate(); err != nil {
+		return nil, errors.Join(&fs.PathError{Op: "open directory", Path: path, Err: err}, d.f.Close())
+	}
+	d.own = d.attributes()
+	return d, nil
+}
+
+// locate notes which directory this is, and where.
+func (d *Directory) locate() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd(), &st); err != nil {
+		return err
+	}
+	d.id = inodeOf(&st)
+	abs, err := filepath.Abs(d.path)
+	if err != nil {
+		return err
+	}
+	if d.resolved, err = filepath.EvalSymlinks(abs); err != nil {
+		d.resolved = abs // some parent may not be read: then Check concludes less
+	}
+	if err := unix.Stat(filepath.Dir(d.resolved), &st); err == nil {
+		d.parent = inodeOf(&st)
+	}
+	return nil
+}
+
+// attributes returns what new files get: what JOURNAL has, if it is a file that nothing else names,
+// or else the mode of the options, and for root the directory's owner.
+func (d *Directory) attributes() attributes {
+	a := attributes{mode: 0o600, uid: -1, gid: -1}
+	if d.opts.Mode != 0 {
+		a.mode = uint32(d.opts.Mode.Perm()) & 0o666
+	}
+	var st unix.Stat_t
+	err := unix.Fstatat(d.fd(), JournalName, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && isRegular(&st) && st.Nlink == 1 {
+		a.mode = uint32(st.Mode) & 0o666 //nolint:unconvert // the types differ by system
+	} else if unix.Geteuid() != 0 || unix.Fstat(d.fd(), &st) != nil {
+		return a
+	}
+	a.uid, a.gid = int(st.Uid), int(st.Gid)
+	return a
+}
+
+func isRegular(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFREG }
+
+// fd returns the descriptor, in no way that changes its state.
+func (d *Directory) fd() int { return int(d.f.Fd()) }
+
+// Path returns the path that the directory was opened by.
+func (d *Directory) Path() string { return d.path }
+
+// Close gives up the lock and the descriptor.
+func (d *Directory) Close() error { return errors.Join(d.unlock(), d.f.Close()) }
+
+// Check implements [FS]. The directory counts as replaced if its parent has another one under its
+// name, or something is mounted over it. If it was moved, or if its path cannot be followed any
+// more, it is the same directory still. It also checks that nobody has taken the lock.
+func (d *Directory) Check() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd(), &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: d.path, Err: err}
+	}
+	if st.Nlink == 0 {
+		return fmt.Errorf("%s: %w: it was removed", d.path, ErrReplaced)
+	}
+	if err := unix.Stat(d.resolved, &st); err == nil && inodeOf(&st) != d.id && d.sameParent() {
+		return fmt.Errorf("%s: %w: its path leads to another directory now", d.path, ErrReplaced)
+	}
+	return d.checkLock()
+}
+
+func (d *Directory) sameParent() bool {
+	var st unix.Stat_t
+	err := unix.Stat(filepath.Dir(d.resolved), &st)
+	return err == nil && inodeOf(&st) == d.parent
+}
+
+// name returns the name in this directory that a path stands for.
+func (d *Directory) name(op, path string) (string, error) {
+	dir, name := filepath.Dir(path), filepath.Base(path)
+	if dir != d.path || name == "." || name == ".." || name == string(filepath.Separator) {
+		return "", &fs.PathError{Op: op, Path: path, Err: fs.ErrInvalid}
+	}
+	return name, nil
+}
+
+// ReadDir implements [FS].
+func (d *Directory) ReadDir(dir string) ([]fs.DirEntry, error) {
+	if filepath.Clean(dir) != d.path {
+		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: fs.ErrInvalid}
+	}
+	fd, err := openRetry(d.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), dir)
+	names, err := f.Readdirnames(-1)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	list := make([]fs.DirEntry, 0, len(names))
+	for _, name := range names {
+		var st unix.Stat_t
+		err := unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		if errors.Is(err, unix.ENOENT) {
+			continue // removed since
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "stat", Path: filepath.Join(dir, name), Err: err}
+		}
+		list = append(list, dirEntry{name, fileType(uint32(st.Mode))}) //nolint:unconvert // differs
+	}
+	return list, nil
+}
+
+// dirEntry is a name and what kind of file it has. What else there is to know is not asked for.
+type dirEntry struct {
+	name string
+	kind fs.FileMode
+}
+
+func (e dirEntry) Name() string               { return e.name }
+func (e dirEntry) IsDir() bool                { return e.kind.IsDir() }
+func (e dirEntry) Type() fs.FileMode          { return e.kind }
+func (e dirEntry) Info() (fs.FileInfo, error) { return nil, errors.ErrUnsupported }
+
+func fileType(mode uint32) fs.FileMode {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return 0
+	case unix.S_IFDIR:
+		return fs.ModeDir
+	case unix.S_IFLNK:
+		return fs.ModeSymlink
+	}
+	return fs.ModeIrregular
+}
+
+// Open implements [FS].
+func (d *Directory) Open(path string, mode OpenMode) (File, error) {
+	name, err := d.name("open", path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.open(name, path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return newFile(f, path), nil
+}
+
+func (d *Directory) open(name, path string, mode OpenMode) (*os.File, error) {
+	flags := unix.O_RDONLY
+	switch mode {
+	case ReadWrite:
+		flags = unix.O_RDWR
+	case Create:
+		flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL
+	}
+	fd, err := openRetry(d.fd(), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil { // ELOOP, or EMLINK on FreeBSD: it is a link
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	if err == nil && !isRegular(&st) { // O_NONBLOCK: a FIFO must not block
+		err = errNotRegular
+	}
+	if err == nil && mode == Create {
+		err = d.adorn(f)
+	}
+	if err == nil && isSegmentPath(name) {
+		err = d.share(f, name, inodeOf(&st))
+	}
+	if err != nil {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: err}, f.Close())
+	}
+	return f, nil
+}
+
+// adorn gives a new file its owner, then its mode: in this order nobody sees more than they may. A
+// process that may not give files away keeps them.
+func (d *Directory) adorn(f *os.File) error {
+	fd := int(f.Fd())
+	if d.own.uid >= 0 {
+		var st unix.Stat_t
+		err := unix.Fstat(fd, &st)
+		if err == nil && (int(st.Uid) != d.own.uid || int(st.Gid) != d.own.gid) {
+			err = unix.Fchown(fd, d.own.uid, d.own.gid)
+		}
+		if err != nil {
+			d.warn(fmt.Sprintf("%s: a new file does not get the owner that JOURNAL has: %v",
+				f.Name(), err))
+		}
+	}
+	return unix.Fchmod(fd, d.own.mode)
+}
+
+// share takes the shared lock on a segment's file that was opened by a name. If somebody has the
+// file to himself, it is the writer, who takes it away from its name before that, and gives it a
+// new one when the lock is gone; or it is somebody else, who has locked it where it is. When the
+// lock is held, the name may lead to another file: this one has been recycled since.
+func (d *Directory) share(f *os.File, name string, id inode) error {
+	ok, err := share(f)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	here := unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && inodeOf(&st) == id
+	switch {
+	case !here:
+		return errRecycled
+	case !ok:
+		return ErrFileLocked
+	}
+	return nil
+}
+
+// Rename implements [FS].
+func (d *Directory) Rename(oldPath, newPath string) error {
+	from, err := d.name("rename", oldPath)
+	if err != nil {
+		return err
+	}
+	to, err := d.name("rename", newPath)
+	if err != nil {
+		return err
+	}
+	if err := unix.Renameat(d.fd(), from, d.fd(), to); err != nil {
+		return &os.LinkError{Op: "rename", Old: oldPath, New: newPath, Err: err}
+	}
+	return nil
+}
+
+// Remove implements [FS].
+func (d *Directory) Remove(path string) error {
+	name, err := d.name("remove", path)
+	if err != nil {
+		return err
+	}
+	if err := unix.Unlinkat(d.fd(), name, 0); err != nil {
+		return &fs.PathError{Op: "remove", Path: path, Err: err}
+	}
+	return nil
+}
+
+// SyncDir implements [FS].
+func (d *Directory) SyncDir(dir string) error {
+	if filepath.Clean(dir) != d.path {
+		return &fs.PathError{Op: "sync", Path: dir, Err: fs.ErrInvalid}
+	}
+	err := syncDir(d.f)
+	cannot := errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported)
+	if cannot && d.opts.NoDirSync {
+		return nil
+	}
+	if cannot {
+		return fmt.Errorf("%w (this file system cannot sync directories, so a power cut may take "+
+			"segments away; Options.NoDirSync accepts that)", err)
+	}
+	return err
+}
+
+func (d *Directory) warn(text string) {
+	if d.opts.Warn != nil {
+		d.opts.Warn(text)
+	}
+}
+
+// openRetry is openat(2) with close-on-exec. A signal may interrupt it on file systems that wait.
+func openRetry(dir int, name string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+// writerLock is the lock of the one writer: see [Directory.Lock].
+type writerLock struct {
+	mu     sync.Mutex
+	held   bool
+	f      *os.File // LOCK; nil if it is not there
+	id     inode
+	warned bool // that LOCK is not as it should be
+}
