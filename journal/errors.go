@@ -43,7 +43,8 @@ var (
 	ErrNotJournal = recovery.ErrNotJournal
 	// ErrCorrupt matches every *CorruptError.
 	ErrCorrupt = segment.ErrCorrupt
-	// ErrVersion: the journal was written by newer software. Nothing was changed.
+	// ErrVersion: the journal was written by newer software. Nothing was changed. Open returns it,
+	// too, for a journal that this software can read but must not write to; OpenReadOnly reads it.
 	ErrVersion = segment.ErrVersion
 	// ErrNoSpace: there is no disk space for a new segment. Nothing is lost: what is there can be
 	// synced and read, and the append can be repeated when there is space.

@@ -82,7 +82,8 @@ func bytesOf(t *testing.T, fsys segment.FS, name string) []byte {
 }
 
 // TestEveryBit flips every bit of a cleanly closed journal, one at a time. Either the full check
-// finds damage, or the bit carries nothing by FORMAT.md §7. Whatever it is, every record that can
+// finds damage, or the bit carries nothing by FORMAT.md §7, or it is one of JOURNAL: that is a
+// warning, and the other copy serves. Whatever it is, every record that can
 // be read is right, in order, and from the first one on; and if the journal is not called corrupt,
 // all of them can be read. (Its parts share out the bits, each with a journal of its own.)
 func TestEveryBit(t *testing.T) {
@@ -192,7 +193,9 @@ func flipped(
 		t.Fatalf("%s: taken for a newer version: %v", where, st.Err)
 	case nothing && r.Verdict != recovery.Intact:
 		t.Fatalf("%s carries nothing, but: %v", where, r)
-	case !nothing && r.Verdict == recovery.Intact:
+	case file == segment.JournalName && (r.Verdict != recovery.Intact || !warnsOfJournal(r)):
+		t.Fatalf("%s: the other copy does not serve, or nothing is said: %v", where, r)
+	case file != segment.JournalName && !nothing && r.Verdict == recovery.Intact:
 		t.Fatalf("%s is not noticed: %v", where, r)
 	case nothing && r.Tail == nil && r.End == recovery.EndTorn:
 		t.Fatalf("%s: a torn tail that is not described: %v", where, r)

@@ -249,6 +249,10 @@ func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if st.Err == nil && st.ReadOnly != nil {
+		st.Close()
+		return nil, st.ReadOnly
+	}
 	if st.Err == nil && st.Action != recovery.Resume {
 		found := st.End
 		held, err := st.Settle()

@@ -221,10 +221,8 @@ func (st *matrixState) survivingClaim(files map[string][]byte) (c rawPosition) {
 		}
 	}
 	table := crc32.MakeTable(crc32.Castagnoli)
-	j := files[matrixJournal]
-	if len(j) == 128 && crc32.Checksum(j[:124], table) == le.Uint32(j[124:]) &&
-		bytes.Equal(j[16:32], st.id) {
-		raise(rawPosition{le.Uint64(j[48:]), le.Uint64(j[56:])})
+	if j := rawJournal(files[matrixJournal]); j != nil && bytes.Equal(j[16:32], st.id) {
+		raise(rawJournalClaim(j))
 	}
 	for _, s := range parseSegments(files) {
 		if crc32.Checksum(s.bytes[:4092], table) != le.Uint32(s.bytes[4092:]) ||

@@ -3,9 +3,12 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"mmjournal/journal"
 	"mmjournal/recovery"
+	"mmjournal/segment"
 )
 
 // outcome is what a damage has come to.
@@ -14,8 +17,8 @@ type outcome int
 const (
 	// refused: Open, or reading at the latest, returns a *CorruptError; no byte has changed.
 	refused outcome = iota
-	// reported: everything that was acknowledged is there, and the report speaks of damage or of a
-	// torn tail.
+	// reported: everything that was acknowledged is there, and the report speaks of damage, of a
+	// torn tail, or of a bad copy in JOURNAL.
 	reported
 	// harmless: everything that was acknowledged is there, and there is nothing to say.
 	harmless
@@ -209,6 +212,13 @@ func (x *trial) begins(got image) error {
 	return nil
 }
 
+// warnsOfJournal reports whether a report says that a copy in JOURNAL is bad.
+func warnsOfJournal(r *recovery.Report) bool {
+	return slices.ContainsFunc(r.Warnings, func(w string) bool {
+		return strings.HasPrefix(w, segment.JournalName+": ")
+	})
+}
+
 // opened judges what a journal shows that has opened and can be read.
 func (x *trial) opened(f finding) (outcome, error) {
 	got, st := f.got, x.st
@@ -227,7 +237,7 @@ func (x *trial) opened(f finding) (outcome, error) {
 		}
 		return tornGroup, nil
 	}
-	if f.report.Tail != nil || f.report.Verdict != recovery.Intact {
+	if f.report.Tail != nil || f.report.Verdict != recovery.Intact || warnsOfJournal(f.report) {
 		return reported, nil
 	}
 	return harmless, nil

@@ -127,13 +127,31 @@ func (s *rawSegment) sealed(off int64) bool {
 	return false
 }
 
+// rawJournal returns the copy in a file JOURNAL that counts, by its checksum and generation; nil:
+// none.
+func rawJournal(b []byte) (best []byte) {
+	le := binary.LittleEndian
+	for len(b) >= 4096 {
+		j := b[:4096]
+		b = b[4096:]
+		good := crc32.Checksum(j[:4092], crc32.MakeTable(crc32.Castagnoli)) == le.Uint32(j[4092:])
+		if good && (best == nil || le.Uint64(best[32:]) < le.Uint64(j[32:])) {
+			best = j
+		}
+	}
+	return best
+}
+
+func rawJournalClaim(j []byte) rawPosition {
+	return rawPosition{binary.LittleEndian.Uint64(j[72:]), binary.LittleEndian.Uint64(j[80:])}
+}
+
 // highestClaim returns the highest claim of JOURNAL and of the valid frames that count.
 func highestClaim(
 	files map[string][]byte, all []rawSegment, counts func(s *rawSegment, f *rawFrame) bool,
 ) (c rawPosition) {
-	if j := files[filepath.Join(modelDir, "JOURNAL")]; len(j) == 128 {
-		c.ordinal = binary.LittleEndian.Uint64(j[48:])
-		c.off = binary.LittleEndian.Uint64(j[56:])
+	if j := rawJournal(files[filepath.Join(modelDir, "JOURNAL")]); j != nil {
+		c = rawJournalClaim(j)
 	}
 	for i := range all {
 		for k := range all[i].frames {

@@ -179,7 +179,7 @@ func (l *life) room() int {
 			return limit - int(s.end)
 		}
 	}
-	return limit - 4096 - 80
+	return limit - 4096 - 112
 }
 
 // cut truncates or resets. A truncation that drops nothing makes what is there durable all the

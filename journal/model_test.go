@@ -49,7 +49,7 @@ var scripts = []string{
 	"p: a500*9 s a500*9 s",
 	"p: a500*24",
 	"p: b3x200 a100 b4x300 s b2x50",
-	"p: a600*5 b3x300 s b6x620 b6x620",
+	"p: a600*5 b3x300 s b6x616 b6x616",
 	"p: a500*9 tb7 a300*2 s",
 	"p: a500*10 s a500*3 tf9 a100",
 	"p: a300*3 rs5 a300 s",

@@ -37,7 +37,7 @@ func (n *names) create(id segment.ID) error {
 // found takes over what a scan has found.
 func (n *names) found(st *recovery.State) {
 	if st.Journal != nil {
-		n.file, n.written = *st.Journal, true
+		n.file, n.written = *st.Journal, !st.Faults.Any()
 		return
 	}
 	if st.ID == (segment.ID{}) { // JOURNAL is damaged and there is no segment
@@ -51,6 +51,7 @@ func (n *names) write() error {
 		return err
 	}
 	n.written = false
+	n.file.Generation++
 	if err := segment.WriteJournalFile(n.fsys, n.dir, n.file); err != nil {
 		return err
 	}

@@ -46,7 +46,10 @@ type directory struct {
 	foreign []string
 	journal *segment.JournalFile // nil if missing or bad
 	badFile error                // why the file JOURNAL is bad; ErrMissing if it is missing
-	newer   error                // a file that newer software made
+	faults  segment.JournalFaults
+	newer   error // a file that newer software made
+	// readOnly is a file to whose journal only newer software may write. It matches ErrVersion.
+	readOnly error
 }
 
 // OpenDir opens a journal's directory for reading. Without one it returns ErrNotExist.
@@ -118,6 +121,9 @@ func (d *directory) open(ordinal uint64, name string) error {
 		return err
 	}
 	f.seg = seg
+	if seg != nil && seg.ReadOnly {
+		d.onlyRead(seg.Path())
+	}
 	d.files = append(d.files, f)
 	if n := len(d.files) - keptOpen; n > 0 {
 		return d.files[n-1].release()
@@ -162,20 +168,32 @@ func (d *directory) readJournalFile() error {
 	if err != nil {
 		return err
 	}
-	b := make([]byte, min(size, 4096))
+	b := make([]byte, min(size, segment.JournalFileSize+1))
 	if _, err := f.ReadAt(b, 0); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	j, err := segment.DecodeJournalFile(b)
+	j, faults, err := segment.DecodeJournalFile(b)
 	switch {
 	case errors.Is(err, segment.ErrVersion):
 		d.newer = fmt.Errorf("%s: %w", path, err)
 	case err != nil:
 		d.badFile = err
 	default:
-		d.journal = &j
+		d.journal, d.faults = &j, faults
+		if j.ReadOnly {
+			d.onlyRead(path)
+		}
 	}
 	return nil
+}
+
+// onlyRead notes that newer software made a file with a feature that this software may not write
+// beside.
+func (d *directory) onlyRead(path string) {
+	if d.readOnly == nil {
+		d.readOnly = fmt.Errorf("%s: %w: it can be read, but not written to", path,
+			segment.ErrVersion)
+	}
 }
 
 func (d *directory) close() {

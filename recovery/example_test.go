@@ -23,7 +23,7 @@ func ExampleInspect() {
 	// Output:
 	// intact torn
 	// records 1 to 4, durable to 3
-	// torn from seq 5 on: segment 1, offset 4368, 851 bytes
+	// torn from seq 5 on: segment 1, offset 4400, 851 bytes
 }
 
 // Scan gives what Inspect does, and the segments to read from.

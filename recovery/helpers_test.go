@@ -54,6 +54,7 @@ func (d *dir) now() time.Time {
 
 func (d *dir) writeJournal() {
 	d.Helper()
+	d.file.Generation++
 	d.must(segment.WriteJournalFile(d.fsys, testDir, d.file))
 }
 
@@ -159,7 +160,7 @@ func (d *dir) follow(old *segment.Segment) segment.Link {
 }
 
 // at returns where the record that is the n-th in its segment starts, from 0.
-func at(n int) segment.Offset { return segment.FirstFrame + 80 + segment.Offset(n)*112 }
+func at(n int) segment.Offset { return segment.LinkEnd + segment.Offset(n)*112 }
 
 func pos(ordinal uint64, off segment.Offset) segment.Position {
 	return segment.Position{Ordinal: ordinal, Offset: off}

@@ -277,6 +277,12 @@ func (r *Report) addWarnings(st *State) {
 	for _, name := range st.dir.foreign {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s is not a journal's file", name))
 	}
+	for _, text := range st.Faults.Texts() {
+		r.Warnings = append(r.Warnings, segment.JournalName+": "+text)
+	}
+	if st.ReadOnly != nil {
+		r.Warnings = append(r.Warnings, st.ReadOnly.Error())
+	}
 	if t := r.Tail; t != nil {
 		r.Warnings = append(r.Warnings, t.String())
 	}

@@ -104,9 +104,9 @@ func TestRefusedReports(t *testing.T) {
 			d.start().append(5).roll().append(5).sync().mark().roll().append(1).close().done()
 			d.flip(2, at(3)+40)
 		},
-			"0000000000000002.seg, offset 4512: bad checksum; from seq 9 on; " +
+			"0000000000000002.seg, offset 4544: bad checksum; from seq 9 on; " +
 				"it had been acknowledged as durable",
-			`{"segment":2,"file":"0000000000000002.seg","offset":4512,"seq":9,"why":"bad checksum",` +
+			`{"segment":2,"file":"0000000000000002.seg","offset":4544,"seq":9,"why":"bad checksum",` +
 				`"acknowledged":true,"redundant":false}`},
 		{"lost newest", false, func(d *dir) {
 			d.start().append(5).sync().mark().truncateBack(2, 3).done().remove(name(2))

@@ -419,7 +419,7 @@ func (s *search) readable(damage segment.Position) []*file {
 // it returns what precedes the oldest one.
 func (s *search) readableFrom(f *file, end segment.Offset) []*file {
 	if end < f.scan.End {
-		sc, err := f.seg.Scan(max(end, segment.LinkEnd))
+		sc, err := f.seg.Scan(max(end, f.scan.LinkEnd))
 		if err != nil {
 			return nil
 		}

@@ -207,10 +207,10 @@ func TestEnds(t *testing.T) {
 		{name: "JOURNAL empty", build: func(d *dir) { d.start().append(3).close().write("JOURNAL", nil) },
 			label: Clean, action: Resume, end: EndClean, last: 3, verdict: Damaged},
 		{name: "JOURNAL damaged", build: func(d *dir) {
-			d.start().append(3).close().edit("JOURNAL", func(b []byte) { b[20] ^= 1 })
+			d.start().append(3).close().edit("JOURNAL", flipBoth)
 		}, label: Clean, action: Resume, end: EndClean, last: 3, verdict: Damaged},
 		{name: "JOURNAL damaged, and no segment", build: func(d *dir) {
-			d.edit("JOURNAL", func(b []byte) { b[20] ^= 1 })
+			d.edit("JOURNAL", flipBoth)
 		}, label: Empty, action: Start, end: EndEmpty, verdict: Damaged},
 		{name: "JOURNAL is a large file", build: func(d *dir) {
 			d.start().append(3).close().write("JOURNAL", make([]byte, 100_000))

@@ -19,12 +19,17 @@ type State struct {
 	Report *Report
 
 	ID        segment.ID
-	Journal   *segment.JournalFile // nil if missing or bad
-	Next      segment.Seq          // of the next record
+	Journal   *segment.JournalFile  // nil if missing or bad
+	Faults    segment.JournalFaults // of a file JOURNAL that is read all the same
+	Next      segment.Seq           // of the next record
 	FirstLive segment.Seq
 	End       segment.Position // where the newest segment's frames end; zero without one
 	Claim     segment.Position // everything below is known to be durable
 	Highest   uint64           // the highest ordinal of a segment file
+
+	// ReadOnly, if not nil, says which file forbids to write to the journal, though it can be read:
+	// only newer software may do so. It matches segment.ErrVersion.
+	ReadOnly error
 
 	// Chain holds the segments that make up the journal, oldest first, ready to be read. If Err is
 	// not nil it is what precedes the damage, as far as it can be read.
@@ -125,8 +130,8 @@ func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
 
 func newState(d *directory, s *search) *State {
 	st := &State{
-		Err: s.err, Journal: d.journal, Claim: s.claim, Highest: d.highest(),
-		Next: 1, FirstLive: 1, dir: d, s: s,
+		Err: s.err, Journal: d.journal, Faults: d.faults, ReadOnly: d.readOnly, Claim: s.claim,
+		Highest: d.highest(), Next: 1, FirstLive: 1, dir: d, s: s,
 	}
 	st.Label, st.Action = decide(&s.facts)
 	st.ID = d.id()

@@ -173,6 +173,15 @@ func TestNewer(t *testing.T) {
 		build func(d *dir)
 	}{
 		{"version of JOURNAL", func(d *dir) { d.start().append(3).close().edit("JOURNAL", newVersion) }},
+		{"version of the second copy in JOURNAL", func(d *dir) {
+			d.start().append(3).close().edit("JOURNAL", func(b []byte) { newVersion(b[4096:]) })
+		}},
+		{"version of a copy in JOURNAL, and the other one is damaged", func(d *dir) {
+			d.start().append(3).close().edit("JOURNAL", func(b []byte) { newVersion(b[4096:]); b[20] ^= 1 })
+		}},
+		{"feature of JOURNAL", func(d *dir) {
+			d.start().append(3).close().edit("JOURNAL", func(b []byte) { setByte(b[:4096], 48, 1) })
+		}},
 		{"version of the newest segment", func(d *dir) {
 			d.start().append(3).close().done().edit(name(1), newVersion)
 		}},
@@ -187,10 +196,7 @@ func TestNewer(t *testing.T) {
 			d.remove("JOURNAL")
 		}},
 		{"feature", func(d *dir) {
-			d.start().append(3).close().done().edit(name(1), func(b []byte) {
-				b[64] = 2
-				binary.LittleEndian.PutUint32(b[4092:], segment.Checksum(b[:4092]))
-			})
+			d.start().append(3).close().done().edit(name(1), func(b []byte) { setByte(b, 64, 2) })
 		}},
 		{"a frame of an unknown kind", func(d *dir) {
 			d.start().append(3).done().edit(name(1), func(b []byte) { putNewFrame(b, at(3), 4, 8) })

@@ -2,18 +2,22 @@
 //
 // FORMAT.md in this directory defines the bytes. The files here follow a record's way:
 //
-//	format.go    sizes, kinds, identity, link, mark, seal: pure encode and decode
-//	frame.go     a frame: checksum, header, the conditions that make it valid
-//	prepare.go   a new file: reserved, zeroed, identified, durable before it is used
-//	recycle.go   an old file instead of a new one
-//	segment.go   an open segment: mapping, published end, lifetime
-//	writer.go    reserve, fill, publish; link, mark, seal
-//	stage.go     where appends that wait for a sync are completed, and moved from by the group
-//	scan.go      what a segment's bytes say after a crash
-//	read.go      a record by seq through the sparse index (index.go)
-//	fs.go        the file-system operations, as an interface; os.go and memfs.go implement it
-//	mapping*.go  mmap, and the only uses of package unsafe
-//	fault.go     a fault in mapped memory becomes an error
+//	format.go       sizes, kinds, names of files; then pure encode and decode of
+//	identity.go     who a segment is
+//	journalfile.go  the file JOURNAL
+//	link.go         where a segment hangs in the chain
+//	control.go      mark and seal
+//	frame.go        a frame: checksum, header, the conditions that make it valid
+//	prepare.go      a new file: reserved, zeroed, identified, durable before it is used
+//	recycle.go      an old file instead of a new one
+//	segment.go      an open segment: mapping, published end, lifetime
+//	writer.go       reserve, fill, publish; link, mark, seal
+//	stage.go        where appends that wait for a sync are completed, and moved from by the group
+//	scan.go         what a segment's bytes say after a crash
+//	read.go         a record by seq through the sparse index (index.go)
+//	fs.go           the file-system operations, as an interface; os.go and memfs.go implement it
+//	mapping*.go     mmap, and the only uses of package unsafe
+//	fault.go        a fault in mapped memory becomes an error
 //
 // Nothing here knows of other segments: which of them make up a journal is package recovery's work,
 // and the public interface is package journal. Most programs import only that.

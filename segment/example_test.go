@@ -87,16 +87,16 @@ func ExampleMaxRecord() {
 		fmt.Printf("a segment of %d bytes holds a record of %d bytes\n", size, segment.MaxRecord(size))
 	}
 	// Output:
-	// a segment of 65536 bytes holds a record of 60952 bytes
-	// a segment of 67108864 bytes holds a record of 66842392 bytes
+	// a segment of 65536 bytes holds a record of 60920 bytes
+	// a segment of 67108864 bytes holds a record of 66842360 bytes
 }
 
 func ExampleCorruptError() {
 	err := error(&segment.CorruptError{
-		Path: "journal/0000000000000007.seg", Segment: 7, Offset: 4176, Seq: 1000,
+		Path: "journal/0000000000000007.seg", Segment: 7, Offset: 4208, Seq: 1000,
 		Err: segment.ErrChecksum,
 	})
 	fmt.Println(err)
 	// Output:
-	// journal/0000000000000007.seg: corrupt at offset 4176 (from seq 1000 on): bad checksum
+	// journal/0000000000000007.seg: corrupt at offset 4208 (from seq 1000 on): bad checksum
 }

@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -29,135 +28,6 @@ func TestChecksum(t *testing.T) {
 	}
 }
 
-func TestIdentityRoundTrip(t *testing.T) {
-	for _, id := range []Identity{
-		testIdentity(1),
-		{Journal: NewID(), Ordinal: math.MaxUint64, Salt: math.MaxUint64, Size: MaxSize,
-			Created: time.Unix(0, -1)},
-		{Ordinal: 1, Salt: 1, Size: DefaultSize, Created: time.Unix(0, math.MinInt64)},
-		NewIdentity(NewID(), 7, 64<<10, time.Unix(5, 6)),
-	} {
-		b := id.Encode()
-		if len(b) != 4096 {
-			t.Fatalf("%d bytes", len(b))
-		}
-		got, err := DecodeIdentity(append(b, "frames"...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !got.Created.Equal(id.Created) {
-			t.Errorf("created %v, want %v", got.Created, id.Created)
-		}
-		if got.Created = id.Created; got != id {
-			t.Errorf("got %+v, want %+v", got, id)
-		}
-	}
-}
-
-// TestIdentityLayout holds the encoder against the table of FORMAT.md §3.
-func TestIdentityLayout(t *testing.T) {
-	b := (&Identity{
-		Journal: testJournal, Ordinal: 0x0102030405060708, Salt: 0x1112131415161718,
-		Size: 0x2122232400, Created: time.Unix(0, 0x3132333435363738),
-	}).Encode()
-	for _, f := range []struct {
-		at   int
-		want string
-	}{
-		{0, "mmjseg\r\n"},
-		{8, "\x01\x00\x00\x00"},
-		{12, string(binary.LittleEndian.AppendUint32(nil, Checksum(b[:12])))},
-		{16, string(testJournal[:])},
-		{32, "\x08\x07\x06\x05\x04\x03\x02\x01"},
-		{40, "\x18\x17\x16\x15\x14\x13\x12\x11"},
-		{48, "\x00\x24\x23\x22\x21\x00\x00\x00"},
-		{56, "\x38\x37\x36\x35\x34\x33\x32\x31"},
-		{64, strings.Repeat("\x00", 4028)},
-		{4092, string(binary.LittleEndian.AppendUint32(nil, Checksum(b[:4092])))},
-	} {
-		if got := string(b[f.at : f.at+len(f.want)]); got != f.want {
-			t.Errorf("at %d: % x, want % x", f.at, got, f.want)
-		}
-	}
-}
-
-// reseal makes the checksums of an identity or of a JOURNAL right again after a change.
-func reseal(b []byte) {
-	n := len(b) - 4
-	le.PutUint32(b[12:], Checksum(b[:12]))
-	le.PutUint32(b[n:], Checksum(b[:n]))
-}
-
-// TestIdentityErrors: one case for each check of FORMAT.md §3, in that order. Each error is told
-// from the others by its sentinel, or, where two share one, by its text.
-func TestIdentityErrors(t *testing.T) {
-	texts := map[string]string{}
-	for _, c := range []struct {
-		name   string
-		change func(b []byte) []byte
-		want   error
-	}{
-		{"shorter than an identity", func(b []byte) []byte { return b[:4095] }, ErrShort},
-		{"empty", func([]byte) []byte { return nil }, ErrShort},
-		{"magic", func(b []byte) []byte { b[0] ^= 1; reseal(b); return b }, ErrMagic},
-		{"magic of JOURNAL", func(b []byte) []byte {
-			copy(b, journalMagic[:])
-			reseal(b)
-			return b
-		}, ErrMagic},
-		{"checksum of the start", func(b []byte) []byte { b[12] ^= 1; return b }, ErrChecksum},
-		{"version damaged", func(b []byte) []byte { b[8] = 2; return b }, ErrChecksum},
-		{"version", func(b []byte) []byte { b[8] = 2; reseal(b); return b }, ErrVersion},
-		{"version 0", func(b []byte) []byte { b[8] = 0; reseal(b); return b }, ErrVersion},
-		{"version, whatever else is there", func(b []byte) []byte {
-			b[8] = 2
-			reseal(b)
-			clear(b[16:])
-			return b
-		}, ErrVersion},
-		{"checksum of the identity", func(b []byte) []byte { b[4092] ^= 1; return b }, ErrChecksum},
-		{"last zero byte", func(b []byte) []byte { b[4091] = 1; return b }, ErrChecksum},
-		{"features", func(b []byte) []byte { b[64] = 2; reseal(b); return b }, ErrVersion},
-		{"a known feature and another", func(b []byte) []byte {
-			b[64] = 3
-			reseal(b)
-			return b
-		}, ErrVersion},
-		{"last feature", func(b []byte) []byte { b[67] = 0x80; reseal(b); return b }, ErrVersion},
-		{"ordinal 0", func(b []byte) []byte { clear(b[32:40]); reseal(b); return b }, ErrIdentity},
-		{"salt 0", func(b []byte) []byte { clear(b[40:48]); reseal(b); return b }, ErrIdentity},
-		{"size too small", func(b []byte) []byte { return withSize(b, MinSize-4096) }, ErrIdentity},
-		{"size too large", func(b []byte) []byte { return withSize(b, MaxSize+4096) }, ErrIdentity},
-		{"size not whole pages", func(b []byte) []byte { return withSize(b, MinSize+8) }, ErrIdentity},
-		{"size negative", func(b []byte) []byte { return withSize(b, -4096) }, ErrIdentity},
-		{"first reserved byte", func(b []byte) []byte { b[68] = 1; reseal(b); return b }, ErrIdentity},
-		{"last reserved byte", func(b []byte) []byte { b[4091] = 1; reseal(b); return b }, ErrIdentity},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			id := testIdentity(1)
-			_, err := DecodeIdentity(c.change(id.Encode()))
-			if !errors.Is(err, c.want) {
-				t.Fatalf("error %v, want %v", err, c.want)
-			}
-			for _, other := range decodeErrors {
-				if other != c.want && errors.Is(err, other) {
-					t.Errorf("error %v is %v, too", err, other)
-				}
-			}
-			texts[c.name] = err.Error()
-		})
-	}
-	if texts["version"] == texts["features"] {
-		t.Errorf("version and features: both %q", texts["version"])
-	}
-}
-
-func withSize(b []byte, size int64) []byte {
-	le.PutUint64(b[48:], uint64(size))
-	reseal(b)
-	return b
-}
-
 // decodeErrors are the sentinels that callers tell from each other.
 var decodeErrors = []error{
 	ErrShort, ErrMagic, ErrChecksum, ErrIdentity, ErrFrame, ErrSeq, ErrHole, ErrIndex, ErrMissing,
@@ -171,176 +41,6 @@ func TestSentinelsDiffer(t *testing.T) {
 			if errors.Is(a, b) || errors.Is(b, a) || a.Error() == b.Error() {
 				t.Errorf("%q and %q are the same", a, b)
 			}
-		}
-	}
-}
-
-// TestIdentityEveryBit: no changed bit of an identity goes unnoticed.
-func TestIdentityEveryBit(t *testing.T) {
-	id := testIdentity(3)
-	b := id.Encode()
-	for i := range 8 * len(b) {
-		b[i/8] ^= 1 << (i % 8)
-		if _, err := DecodeIdentity(b); err == nil {
-			t.Fatalf("bit %d of byte %d makes no difference", i%8, i/8)
-		}
-		b[i/8] ^= 1 << (i % 8)
-	}
-}
-
-// TestOpenErrors: the checks of FORMAT.md §3 for which the file's name and size are needed.
-func TestOpenErrors(t *testing.T) {
-	id := testIdentity(5)
-	whole := append(id.Encode(), make([]byte, MinSize-4096)...)
-	for _, c := range []struct {
-		name    string
-		file    string
-		content []byte
-		want    error
-	}{
-		{"good", FileName(5), whole, nil},
-		{"shorter than an identity", FileName(5), whole[:4095], ErrShort},
-		{"bad identity", FileName(5), make([]byte, MinSize), ErrMagic},
-		{"another ordinal", FileName(6), whole, ErrForeign},
-		{"no segment's name", "segment", whole, ErrForeign},
-		{"shorter than it says", FileName(5), whole[:4096], ErrShort},
-		{"longer than it says", FileName(5), append(whole[:MinSize:MinSize], 0), ErrShort},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			fsys := &hookFS{FS: NewMemFS()}
-			writeFile(t, fsys.FS, c.file, c.content)
-			for _, mode := range []OpenMode{ReadOnly, ReadWrite} {
-				s, err := Open(fsys, c.file, mode)
-				if c.want == nil {
-					if err != nil {
-						t.Fatal(err)
-					}
-					if s.Path() != c.file || s.Ordinal != 5 || s.End() != FirstFrame || s.Next() != 0 {
-						t.Errorf("segment %+v", s.Identity)
-					}
-					if err := s.Drop(); err != nil {
-						t.Error(err)
-					}
-				} else {
-					var ce *CorruptError
-					if !errors.As(err, &ce) || !errors.Is(err, c.want) || !errors.Is(err, ErrCorrupt) {
-						t.Fatalf("error %v, want a CorruptError of %v", err, c.want)
-					}
-					ordinal, _ := ParseFileName(c.file)
-					if ce.Path != c.file || ce.Segment != ordinal || ce.Offset != 0 || ce.Seq != 0 {
-						t.Errorf("%+v does not name the place", ce)
-					}
-				}
-				if fsys.handles != 0 || fsys.maps != 0 {
-					t.Errorf("%d handles and %d mappings are left", fsys.handles, fsys.maps)
-				}
-			}
-		})
-	}
-}
-
-// TestOpenNewer: a file of newer software is not called corrupt.
-func TestOpenNewer(t *testing.T) {
-	id := testIdentity(5)
-	b := append(id.Encode(), make([]byte, MinSize-4096)...)
-	b[8] = 2
-	le.PutUint32(b[12:], Checksum(b[:12]))
-	fsys := NewMemFS()
-	writeFile(t, fsys, FileName(5), b)
-	_, err := Open(fsys, FileName(5), ReadOnly)
-	if !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("error %v, want ErrVersion", err)
-	}
-}
-
-func TestJournalFileRoundTrip(t *testing.T) {
-	for _, j := range []JournalFile{
-		{Journal: testJournal, Newest: 0, Created: testTime},
-		{Journal: NewID(), Newest: math.MaxUint64, Created: time.Unix(0, -1),
-			Claim: Position{math.MaxUint64, math.MaxInt64}, FirstLive: MaxSeq},
-	} {
-		b := j.Encode()
-		if len(b) != 128 {
-			t.Fatalf("%d bytes", len(b))
-		}
-		got, err := DecodeJournalFile(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !got.Created.Equal(j.Created) {
-			t.Errorf("created %v, want %v", got.Created, j.Created)
-		}
-		if got.Created = j.Created; got != j {
-			t.Errorf("got %+v, want %+v", got, j)
-		}
-	}
-}
-
-// TestJournalFileErrors: FORMAT.md §2.
-func TestJournalFileErrors(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		change func(b []byte) []byte
-		want   error
-	}{
-		{"empty", func([]byte) []byte { return nil }, ErrShort},
-		{"shorter than its first part", func(b []byte) []byte { return b[:15] }, ErrShort},
-		{"too short", func(b []byte) []byte { return b[:127] }, ErrShort},
-		{"too long", func(b []byte) []byte { return append(b, 0) }, ErrShort},
-		{"magic", func(b []byte) []byte { b[7] ^= 1; reseal(b); return b }, ErrMagic},
-		{"magic of a segment", func(b []byte) []byte {
-			copy(b, segmentMagic[:])
-			reseal(b)
-			return b
-		}, ErrMagic},
-		{"checksum of the start", func(b []byte) []byte { b[15] ^= 1; return b }, ErrChecksum},
-		{"version", func(b []byte) []byte { b[8] = 2; reseal(b); return b }, ErrVersion},
-		{"version, whatever its size", func(b []byte) []byte {
-			b[8] = 2
-			reseal(b)
-			return append(b, "more"...)
-		}, ErrVersion},
-		{"checksum", func(b []byte) []byte { b[124] ^= 1; return b }, ErrChecksum},
-		{"first reserved byte", func(b []byte) []byte { b[72] = 1; reseal(b); return b }, ErrIdentity},
-		{"last reserved byte", func(b []byte) []byte { b[123] = 1; reseal(b); return b }, ErrIdentity},
-		{"negative claim", func(b []byte) []byte { b[63] = 0x80; reseal(b); return b }, ErrIdentity},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			j := JournalFile{Journal: testJournal, Newest: 1, Created: testTime}
-			_, err := DecodeJournalFile(c.change(j.Encode()))
-			if !errors.Is(err, c.want) {
-				t.Fatalf("error %v, want %v", err, c.want)
-			}
-			for _, other := range decodeErrors {
-				if other != c.want && errors.Is(err, other) {
-					t.Errorf("error %v is %v, too", err, other)
-				}
-			}
-		})
-	}
-	j := JournalFile{Journal: testJournal, Newest: 1, Created: testTime}
-	b := j.Encode()
-	for i := range 8 * len(b) {
-		b[i/8] ^= 1 << (i % 8)
-		if _, err := DecodeJournalFile(b); err == nil {
-			t.Fatalf("bit %d of byte %d makes no difference", i%8, i/8)
-		}
-		b[i/8] ^= 1 << (i % 8)
-	}
-}
-
-func TestLinkRoundTrip(t *testing.T) {
-	for _, l := range []Link{
-		startLink(),
-		{Base: 1<<56 - 1, Pred: 6, PredSalt: 1, PredEnd: 8192, FirstLive: 5,
-			Claim: Position{6, 8192}, Time: time.Unix(0, -5), Reason: ReasonTruncateBack},
-	} {
-		got, ok := decodeLink(linkBytes(l), l.Base, 7)
-		if !ok || !got.Time.Equal(l.Time) {
-			t.Errorf("got %+v, %v, want %+v", got, ok, l)
-		}
-		if got.Time = l.Time; got != l {
-			t.Errorf("got %+v, want %+v", got, l)
 		}
 	}
 }
@@ -478,7 +178,7 @@ func TestLimitsTable(t *testing.T) {
 	}
 	for _, s := range append(sizes, MinSize, MinSize+4096) {
 		index := 16 * (s / 4096)
-		if got, want := MaxBatch(s), s-4096-80-56-80-index; got != want {
+		if got, want := MaxBatch(s), s-4096-112-56-80-index; got != want {
 			t.Errorf("MaxBatch(%d) = %d, want %d", s, got, want)
 		}
 		if MaxBatch(s)%8 != 0 || FrameSize(MaxRecord(s)) > MaxBatch(s) {
@@ -512,15 +212,15 @@ func TestFrameSize(t *testing.T) {
 
 // TestErrorTexts: errors say file, offset, seq and reason.
 func TestErrorTexts(t *testing.T) {
-	corrupt := &CorruptError{Path: "d/x.seg", Segment: 1, Offset: 4176, Seq: 9, Err: ErrChecksum}
-	noSeq := &CorruptError{Path: "d/x.seg", Segment: 1, Offset: 4176, Err: ErrHole}
+	corrupt := &CorruptError{Path: "d/x.seg", Segment: 1, Offset: 4208, Seq: 9, Err: ErrChecksum}
+	noSeq := &CorruptError{Path: "d/x.seg", Segment: 1, Offset: 4208, Err: ErrHole}
 	fault := &FaultError{Op: "append", Path: "d/x.seg", Offset: 8192, Err: errRuntime}
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{corrupt, "d/x.seg: corrupt at offset 4176 (from seq 9 on): bad checksum"},
-		{noSeq, "d/x.seg: corrupt at offset 4176: unwritten bytes where a frame must be"},
+		{corrupt, "d/x.seg: corrupt at offset 4208 (from seq 9 on): bad checksum"},
+		{noSeq, "d/x.seg: corrupt at offset 4208: unwritten bytes where a frame must be"},
 		{fault, "append d/x.seg at offset 8192: fault in mapped memory " +
 			"(the file was cut short, the disk cannot be read, or it is full)"},
 	} {

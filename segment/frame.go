@@ -126,20 +126,20 @@ func padded(frame []byte, length uint64) bool {
 }
 
 func (h *header) checkKind() error {
-	want := uint32(0)
+	least, most := uint32(0), uint32(0)
 	switch h.kind {
 	case KindRecord, KindBatch, KindBatchEnd, KindVoid:
 		return nil
 	case KindMark:
-		want = markFrame
+		least, most = markFrame, markFrame
 	case KindLink:
-		want = linkFrame
+		least, most = linkFrame, mostLinkFrame // newer software may write more than we know
 	case KindSeal:
-		want = sealFrame
+		least, most = sealFrame, sealFrame
 	default:
 		return fmt.Errorf("%w: a frame of %v", ErrVersion, h.kind)
 	}
-	if h.length != want {
+	if h.length < least || h.length > most {
 		return fmt.Errorf("%w: a %v of %d bytes", ErrFrame, h.kind, h.length)
 	}
 	return nil

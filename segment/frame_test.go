@@ -172,7 +172,8 @@ func TestFrameConditions(t *testing.T) {
 		{"5: short mark", func(f *frames) { f.put(KindMark, make([]byte, 39)) }, ErrFrame},
 		{"5: long mark", func(f *frames) { f.put(KindMark, make([]byte, 41)) }, ErrFrame},
 		{"5: short seal", func(f *frames) { f.put(KindSeal, make([]byte, 63)) }, ErrFrame},
-		{"5: long link", func(f *frames) { f.put(KindLink, make([]byte, 72)) }, ErrFrame},
+		{"5: short link", func(f *frames) { f.put(KindLink, make([]byte, 88)) }, ErrFrame},
+		{"5: long link", func(f *frames) { f.put(KindLink, make([]byte, 3504)) }, ErrFrame},
 
 		{"6: the seq before", func(f *frames) { f.seq--; f.record("x") }, ErrSeq},
 		{"6: a seq left out", func(f *frames) { f.seq++; f.record("x") }, ErrSeq},
@@ -256,7 +257,7 @@ func TestHeaderAcrossTheEnd(t *testing.T) {
 
 // TestFirstFrame: condition 7 and 8 for the first frame, which must be a link and satisfy §4.1.
 func TestFirstFrame(t *testing.T) {
-	pred := Link{Base: 5, Pred: 6, PredSalt: 1, PredEnd: 4176, FirstLive: 1, Time: testTime}
+	pred := Link{Base: 5, Pred: 6, PredSalt: 1, PredEnd: 4208, FirstLive: 1, Time: testTime}
 	link := func(change func(l *Link)) func(f *frames) {
 		l := pred
 		change(&l)
@@ -269,20 +270,20 @@ func TestFirstFrame(t *testing.T) {
 	}{
 		{"a link that starts a chain", link(func(l *Link) { *l = startLink() }), nil},
 		{"a link to a predecessor", link(func(*Link) {}), nil},
-		{"it claims its predecessor", link(func(l *Link) { l.Claim = Position{6, 4176} }), nil},
+		{"it claims its predecessor", link(func(l *Link) { l.Claim = Position{6, 4208} }), nil},
 
 		{"nothing", func(*frames) {}, ErrHole},
 		{"a record", func(f *frames) { f.record("x") }, ErrFrame},
 		{"a mark", func(f *frames) { f.mark(Position{}) }, ErrFrame},
-		{"a link of 72 bytes", func(f *frames) { f.put(KindLink, make([]byte, 72)) }, ErrFrame},
+		{"a link of 64 bytes", func(f *frames) { f.put(KindLink, linkBytes(pred)[:64]) }, ErrFrame},
 		{"base seq 0", link(func(l *Link) { l.Base = 0 }), ErrFrame},
 		{"predecessor is itself", link(func(l *Link) { l.Pred = 7 }), ErrFrame},
 		{"predecessor is newer", link(func(l *Link) { l.Pred = 8 }), ErrFrame},
 		{"no predecessor but a salt", link(func(l *Link) { l.Pred, l.PredEnd = 0, 0 }), ErrFrame},
 		{"no predecessor but an end", link(func(l *Link) { l.Pred, l.PredSalt = 0, 0 }), ErrFrame},
-		{"the end is in the link", link(func(l *Link) { l.PredEnd = 4168 }), ErrFrame},
-		{"the end is no frame's end", link(func(l *Link) { l.PredEnd = 4180 }), ErrFrame},
-		{"the end is negative", link(func(l *Link) { l.PredEnd = -4176 }), ErrFrame},
+		{"the end is in the link", link(func(l *Link) { l.PredEnd = 4200 }), ErrFrame},
+		{"the end is no frame's end", link(func(l *Link) { l.PredEnd = 4212 }), ErrFrame},
+		{"the end is negative", link(func(l *Link) { l.PredEnd = -4208 }), ErrFrame},
 		{"it claims itself", link(func(l *Link) { l.Claim = Position{7, 0} }), ErrFrame},
 		{"it claims a later segment", link(func(l *Link) { l.Claim = Position{8, 0} }), ErrFrame},
 		{"it claims a negative offset", link(func(l *Link) { l.Claim = Position{6, -8} }), ErrFrame},
@@ -445,12 +446,12 @@ func TestLastNonZero(t *testing.T) {
 
 // TestKindsAndPayloadSizes: FORMAT.md's table of kinds.
 func TestKindsAndPayloadSizes(t *testing.T) {
-	fixed := map[Kind]int{KindMark: 40, KindLink: 64, KindSeal: 64}
+	limits := map[Kind][2]int{KindMark: {40, 40}, KindLink: {96, 3496}, KindSeal: {64, 64}}
 	for kind := Kind(1); kind <= 7; kind++ {
-		for n := range 100 {
+		for n := range 4000 {
 			h := header{length: uint32(HeaderSize + n), kind: kind}
-			size, isFixed := fixed[kind]
-			if ok := h.checkKind() == nil; ok != (!isFixed || n == size) {
+			size, limited := limits[kind]
+			if ok := h.checkKind() == nil; ok != (!limited || n >= size[0] && n <= size[1]) {
 				t.Errorf("a %v of %d bytes: %v", kind, n, ok)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -60,22 +61,28 @@ func FuzzIdentity(f *testing.F) {
 	})
 }
 
-// FuzzJournalFile is FuzzIdentity for the file JOURNAL.
+// FuzzJournalFile is FuzzIdentity for the file JOURNAL: for bytes as they are, for those with right
+// checksums in both copies, and for those behind a good copy.
 func FuzzJournalFile(f *testing.F) {
 	for _, g := range goldens {
 		f.Add(readGolden(f, g.name)[filepath.Join(g.name, JournalName)])
 	}
+	withStandIn := standIn()
+	newer := twice(withStandIn)
+	newer[4096+52], newer[4096+56], newer[4096+3000] = 1, 1, 1
+	good := testFile()
+	f.Add(twice(withStandIn))
+	f.Add(newer)
+	f.Add(newer[4096:])
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sealed := slices.Clone(data)
-		if len(sealed) >= preambleSize {
-			reseal(sealed)
+		for i := 0; i+copySize <= len(sealed); i += copySize {
+			reseal(sealed[i : i+copySize])
 		}
-		for _, b := range [][]byte{data, sealed} {
-			j, err := DecodeJournalFile(b)
+		for _, b := range [][]byte{data, sealed, append(good.Encode(), sealed...)} {
+			j, faults, err := DecodeJournalFile(b)
 			if err == nil {
-				if d := firstDifference(j.Encode(), b); d != "" {
-					t.Errorf("%+v is encoded otherwise: %s", j, d)
-				}
+				checkCopy(t, b, &j, &faults)
 				continue
 			}
 			if !slices.ContainsFunc([]error{ErrShort, ErrMagic, ErrChecksum, ErrVersion, ErrIdentity},
@@ -84,6 +91,34 @@ func FuzzJournalFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkCopy checks that what a JOURNAL says is what one of its copies says.
+func checkCopy(t *testing.T, b []byte, j *JournalFile, faults *JournalFaults) {
+	t.Helper()
+	again, none, err := DecodeJournalFile(twice(*j))
+	again.ReadOnly = j.ReadOnly
+	if err != nil || none.Any() || again != *j {
+		t.Errorf("%+v is decoded as %+v, %v, %v", j, again, none, err)
+	}
+	var differences []string
+	for i, fault := range faults.Copies {
+		if fault != nil {
+			continue
+		}
+		own := slices.Clone(b[i*copySize : (i+1)*copySize])
+		if !zero(own[52:60]) { // features that have a right to any bytes
+			return
+		}
+		clear(own[136+88 : 136+linkPayload]) // not checked in a link
+		reseal(own)
+		d := firstDifference(j.Encode(), own)
+		if d == "" {
+			return
+		}
+		differences = append(differences, d)
+	}
+	t.Errorf("%+v is in neither copy: %q, %v", j, differences, faults)
 }
 
 // FuzzScan reads hostile segments, made from the input in three ways: as bytes behind a good
@@ -96,6 +131,11 @@ func FuzzScan(f *testing.F) {
 			f.Add(uint8(0), uint8(i), content) // long ones keep the fuzzer busy with making them short
 		}
 		f.Add(uint8(1), uint8(i), []byte{0x10, 0x60, 1, 0x10, 0x50, 0xff})
+	}
+	link := "\x05\x00\x60" + strings.Repeat("\x00", 96)
+	long := "\x05\x00\xc0" + strings.Repeat("\x00", 192)
+	for _, start := range []string{link, long} {
+		f.Add(uint8(2), uint8(0), []byte(start+"\x01\x00\x03abc\x02\x00\x01x\x03\x00\x01y"))
 	}
 	f.Add(uint8(2), uint8(0), []byte("\x05\x00@\x01\x00\x03abc\x02\x00\x01x\x03\x00\x01y\x04\x00("))
 	f.Fuzz(func(t *testing.T, mode, which uint8, data []byte) {

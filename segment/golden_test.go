@@ -133,7 +133,7 @@ func buildGolden(t *testing.T, name string, build func(g *golden)) map[string][]
 	g := &golden{t: t, fsys: NewMemFS()}
 	g.First = 1
 	copy(g.journal.Journal[:], "golden\x4a\x6e\x8a"+name)
-	g.journal.Created = g.now()
+	g.journal.Generation, g.journal.Created = 1, g.now()
 	build(g)
 	g.Next = Seq(len(g.Records)) + 1
 	g.Records = g.Records[g.First-1:]
@@ -310,9 +310,9 @@ func TestGoldenRecords(t *testing.T) {
 					writeFile(t, fsys, filepath.Base(name), b)
 				}
 			}
-			j, err := DecodeJournalFile(files[filepath.Join(g.name, JournalName)])
-			if err != nil {
-				t.Fatal(err)
+			j, faults, err := DecodeJournalFile(files[filepath.Join(g.name, JournalName)])
+			if err != nil || faults.Any() {
+				t.Fatal(err, faults)
 			}
 			checkGolden(t, fsys, &j, &want)
 		})

@@ -245,7 +245,7 @@ func TestIndexErrors(t *testing.T) {
 		good  bool
 	}{
 		{"none", nil, true},
-		{"two", []indexItem{{0, at8(4176), 1}, {9, at8(8184), 1}}, true},
+		{"two", []indexItem{{0, at8(4208), 1}, {9, at8(8184), 1}}, true},
 		{"the most there can be", []indexItem{ok(2), ok(3), ok(4), ok(5)}, true},
 		{"more than pages", []indexItem{ok(2), ok(3), ok(4), ok(5), ok(6)}, false},
 		{"in the identity", []indexItem{{0, at8(4088), 1}}, false},
@@ -253,10 +253,10 @@ func TestIndexErrors(t *testing.T) {
 		{"offset 0", []indexItem{{0, 0, 1}}, false},
 		{"behind the seal", []indexItem{{0, at8(at), 1}}, false},
 		{"far away", []indexItem{{0, 1<<32 - 1, 1}}, false},
-		{"seq twice", []indexItem{{3, at8(4176), 1}, {3, at8(8184), 1}}, false},
-		{"seq descending", []indexItem{{3, at8(4176), 1}, {2, at8(8184), 1}}, false},
-		{"offset twice", []indexItem{{3, at8(4176), 1}, {4, at8(4176), 1}}, false},
-		{"offset descending", []indexItem{{3, at8(8184), 1}, {4, at8(4176), 1}}, false},
+		{"seq twice", []indexItem{{3, at8(4208), 1}, {3, at8(8184), 1}}, false},
+		{"seq descending", []indexItem{{3, at8(4208), 1}, {2, at8(8184), 1}}, false},
+		{"offset twice", []indexItem{{3, at8(4208), 1}, {4, at8(4208), 1}}, false},
+		{"offset descending", []indexItem{{3, at8(8184), 1}, {4, at8(4208), 1}}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := heapBytes(4 * 4096)

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -155,8 +156,8 @@ func noSpace(err error) error {
 	return err
 }
 
-// WriteJournalFile durably replaces the file JOURNAL in dir. If it fails, the old one may be there
-// or the new one. ErrUnnamed and ErrNoSpace are as for Prepare.
+// WriteJournalFile durably replaces the file JOURNAL in dir by one whose two copies both say j. If
+// it fails, the old one may be there or the new one. ErrUnnamed and ErrNoSpace are as for Prepare.
 func WriteJournalFile(fsys FS, dir string, j JournalFile) error {
 	path := filepath.Join(dir, JournalName)
 	tmp := path + TempSuffix
@@ -164,7 +165,7 @@ func WriteJournalFile(fsys FS, dir string, j JournalFile) error {
 	if err != nil {
 		return noSpace(err)
 	}
-	if _, err = f.WriteAt(j.Encode(), 0); err == nil {
+	if _, err = f.WriteAt(bytes.Repeat(j.Encode(), 2), 0); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {

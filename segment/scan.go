@@ -13,6 +13,8 @@ type Scan struct {
 	Link    Link
 	HasLink bool // the first frame is a valid link; without it there is nothing else but Stop and Tail
 
+	LinkEnd Offset // where the link's frame ends
+
 	End       Offset // where the valid frames end; an incomplete batch at the end is not counted
 	Next      Seq    // of the record after the last one
 	Records   uint64
@@ -132,7 +134,7 @@ func (w *scanner) step() error {
 		if !ok {
 			return ErrFrame
 		}
-		w.Link, w.HasLink = l, true
+		w.Link, w.HasLink, w.LinkEnd = l, true, w.at+h.size()
 		w.next, w.Claim, w.FirstLive = l.Base, l.Claim, l.FirstLive
 		w.Oldest, w.Newest = l.Time, l.Time
 	case KindMark:

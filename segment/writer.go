@@ -14,6 +14,7 @@ import (
 type Writer struct {
 	s       *Segment
 	stage   *Stage // where frames are filled; nil: in the mapping
+	first   Offset // behind the link
 	at      Offset // of the next frame
 	next    Seq    // of the next record
 	limit   Offset // where records end at the latest; then a closing mark, a seal, the index fit
@@ -31,7 +32,7 @@ type Writer struct {
 
 // NewWriter returns a writer for a prepared segment, whose first frame is the link.
 func NewWriter(s *Segment, l Link) (w *Writer, err error) {
-	w = &Writer{s: s, at: FirstFrame, next: l.Base, limit: recordLimit(s.Size)}
+	w = &Writer{s: s, first: LinkEnd, at: FirstFrame, next: l.Base, limit: recordLimit(s.Size)}
 	w.setTime(l.Time)
 	s.Link = l
 	s.loadIndex.Do(func() {})
@@ -48,7 +49,10 @@ func NewWriter(s *Segment, l Link) (w *Writer, err error) {
 
 // ResumeWriter returns a writer that goes on behind a scan's clean end.
 func ResumeWriter(s *Segment, sc *Scan) *Writer {
-	w := &Writer{s: s, at: sc.End, next: sc.Next, limit: recordLimit(s.Size), records: sc.Records}
+	w := &Writer{
+		s: s, first: sc.LinkEnd, at: sc.End, next: sc.Next, limit: recordLimit(s.Size),
+		records: sc.Records,
+	}
 	w.setTime(sc.Newest)
 	return w
 }
@@ -69,7 +73,7 @@ func (w *Writer) Position() Position { return Position{w.s.Ordinal, w.at} }
 func (w *Writer) Next() Seq { return w.next }
 
 // Empty reports whether nothing has been appended but the link.
-func (w *Writer) Empty() bool { return w.at == LinkEnd }
+func (w *Writer) Empty() bool { return w.at == w.first }
 
 // Fits reports whether records whose frames take n bytes fit, with one mark beside them if asked
 // for, and another one behind all that.

@@ -7,11 +7,12 @@ import argparse, array, binascii, bisect, errno, fcntl, functools, mmap, os, re,
 
 PAGE, CHUNK, NAME, NOTHING = 4096, 1 << 20, "%016d.seg", (0, 0)  # NOTHING: a position before all others
 RECORD, BATCH, BATCH_END, MARK, LINK, SEAL, VOID = range(1, 8)
-PAYLOAD_SIZE = {MARK: 40, LINK: 64, SEAL: 64}
+PAYLOAD_SIZES = {MARK: (40, 40), LINK: (96, 3496), SEAL: (64, 64)}  # least and most; links of newer software are longer
 HEAD, TRAILER, INDEX_ENTRY = struct.Struct("<IIQ"), struct.Struct("<QQ"), struct.Struct("<IIq")
-JOURNAL_FILE = struct.Struct("<16sQqQQQ")       # from 16 on: journal id, newest, created, claim (2), first live
-IDENTITY = struct.Struct("<16sQQQqI")           # from 16 on: journal id, ordinal, salt, size, created, features
-LINK_PAYLOAD = struct.Struct("<QQQQQQqQ")       # predecessor, its salt, its end, first live, claim (2), time, reason
+# From 16 on: journal id, generation, created, features (3), 0, newest, claim (2), first live, segment size,
+# epoch (2), stand-in's ordinal and base seq. From 16 on: journal id, ordinal, salt, size, created, features (3).
+JOURNAL_COPY, IDENTITY = struct.Struct("<16sQqIIIIQQQQQQQQQ"), struct.Struct("<16sQQQqIII")
+LINK_PAYLOAD = struct.Struct("<QQQQQQqQ32x")    # predecessor, its salt, its end, first live, claim (2), time, reason
 MARK_PAYLOAD = struct.Struct("<QQQqQ")          # claim (2), first live seq, time, flags
 SEAL_PAYLOAD = struct.Struct("<QqqQQQIIQ")      # records, oldest, newest, successor, its salt, index at, n, crc, 0
 MARK_HEADER = re.compile(rb"\x38\0\0\0(?=....\x04)", re.DOTALL)  # cannot overlap itself
@@ -42,6 +43,43 @@ def check_file(data, name, magic, size):
         raise ValueError("%s: version %d, this reader knows 1" % (name, version))
     require(len(data) == size and data[-4:] == struct.pack("<I", crc32c(data[:-4])), "wrong size or checksum")
 
+def valid_size(size):
+    return 2 * PAGE <= size <= 16 << 30 and size % PAGE == 0
+
+def link_fits(payload, seq, ordinal):
+    """§4's condition 8 for a link."""
+    prev, salt, kept, _, claim, offset, _, _ = LINK_PAYLOAD.unpack_from(payload)
+    hangs = prev < ordinal and kept >= PAGE + 112 and kept % 8 == 0 if prev else salt == kept == 0
+    return hangs and seq and claim < ordinal and offset < 1 << 63
+
+def read_copy(data):
+    """One copy in JOURNAL: (generation, journal id, newest, claim (2), first live)."""
+    check_file(data, "JOURNAL", b"mmjrnl\r\n", PAGE)
+    journal_id, generation, _, newer, *others, zero, newest, claim, offset, live, size, _, _, stand_in, base = (
+        JOURNAL_COPY.unpack_from(data, 16))
+    if newer:
+        raise ValueError("JOURNAL: unknown features %#x" % newer)
+    require(any(others) or not (zero or any(data[232:PAGE - 4])), "not zero where it must be")
+    require(offset < 1 << 63, "a claim beyond all files")
+    require(size == 0 or valid_size(size), "bad segment size %d" % size)
+    require(base < 1 << 56 and link_fits(data[136:232], base, stand_in) if stand_in else not any(data[128:232]),
+            "an impossible stand-in")
+    return generation, journal_id, newest, (claim, offset), live
+
+def read_journal(data):
+    """§2: the copy that counts, or None; what is wrong: [(offset, why)]."""
+    copies, wrong = [], []
+    for at in (0, PAGE):
+        try:
+            copies.append(read_copy(data[at:at + PAGE]))
+        except Damaged as fault:
+            wrong.append((at, str(fault)))
+    if len({copy[1] for copy in copies}) > 1:
+        return None, [(0, "copies of two journals")]
+    if len(data) > 2 * PAGE:
+        wrong.append((2 * PAGE, "too long"))
+    return max(copies, key=lambda copy: copy[0], default=None), wrong
+
 class Segment:
     def __init__(self, path, ordinal):
         self.path, self.ordinal, self.name = path, ordinal, os.path.basename(path)
@@ -51,13 +89,13 @@ class Segment:
         try:
             require(os.path.getsize(path) >= PAGE, "shorter than an identity")
             check_file(self.data[:PAGE], self.name, b"mmjseg\r\n", PAGE)
-            self.id, named, self.salt, size, _, features = IDENTITY.unpack_from(self.data, 16)
+            self.id, named, self.salt, size, _, features, *others = IDENTITY.unpack_from(self.data, 16)
             self.recycled = features == 1
             if features > 1:
                 raise ValueError("%s: unknown features %#x" % (self.name, features))
             require(named == ordinal, "has another ordinal, %d" % named)
-            require(size == len(self.data) and 2 * PAGE <= size <= 16 << 30 and size % PAGE == 0, "bad size %d" % size)
-            require(self.salt and not any(self.data[68:PAGE - 4]), "zero salt, or other bytes not zero")
+            require(size == len(self.data) and valid_size(size), "bad size %d" % size)
+            require(self.salt and (any(others) or not any(self.data[76:PAGE - 4])), "zero salt, or other bytes not zero")
             self.scan()
         except Damaged as damaged:
             self.fault = str(damaged)
@@ -82,15 +120,14 @@ class Segment:
         length, crc, word = HEAD.unpack_from(data, at) if at + 16 <= len(data) else (0, 0, 0)
         end, kind, seq, salt = at + length + -length % 8, word & 255, word >> 8, self.salt ^ (at << 29 | length)
         good = 16 <= length and end <= len(data) and crc == crc32c(data[at + 16:at + length] + TRAILER.pack(salt, word))
-        good = good and not any(data[at + length:end]) and length - 16 == PAYLOAD_SIZE.get(kind, length - 16)
+        least, most = PAYLOAD_SIZES.get(kind, (0, length))
+        good = good and not any(data[at + length:end]) and least <= length - 16 <= most
         return (end, kind, seq) if good and self.makes_sense(at, end, kind, seq) else (0, 0, 0)
 
     def makes_sense(self, at, end, kind, seq):
         """§4's condition 8."""
         if kind == LINK:
-            prev, salt, kept, _, claim, offset, _, _ = LINK_PAYLOAD.unpack_from(self.data, at + 16)
-            hangs = prev < self.ordinal and kept >= PAGE + 80 and kept % 8 == 0 if prev else salt == kept == 0
-            return hangs and seq and claim < self.ordinal and offset < 1 << 63
+            return link_fits(self.data[at + 16:end], seq, self.ordinal)
         if kind == MARK:
             *claim, _, _, flags = MARK_PAYLOAD.unpack_from(self.data, at + 16)
             good = claim == [self.ordinal, at] if flags == 1 else claim <= [self.ordinal, at] and flags == 0
@@ -176,12 +213,11 @@ class Journal:
         try:
             require("JOURNAL" in files, "missing")
             with open(files["JOURNAL"], "rb") as f:
-                data = f.read(PAGE)
-            check_file(data, "JOURNAL", b"mmjrnl\r\n", 128)
-            require(not any(data[72:124]), "not zero where it must be")
-            journal_id, self.recorded, _, *claim, live = JOURNAL_FILE.unpack_from(data, 16)
-            require(claim[1] < 1 << 63, "a claim beyond all files")
-            self.claim, self.left = tuple(claim), (claim[0], live)
+                copy, wrong = read_journal(f.read(2 * PAGE + 1))
+            require(copy, "; ".join(dict.fromkeys(why for _, why in wrong)))
+            self.found.update({("bad copy", "JOURNAL", at): ": %s; it is left out" % why for at, why in wrong})
+            _, journal_id, self.recorded, self.claim, live = copy
+            self.left = self.claim[0], live
         except Damaged as fault:
             self.found["corrupt", "JOURNAL", 0] = ": %s" % fault
         for seg in self.segments.values():

@@ -35,9 +35,14 @@ def with_crc(data):
     return data + struct.pack("<I", crc32c(data))
 
 
-def journal_file(newest, id=ID, version=1, claim=(0, 0), live=0):
+def journal_copy(newest, id=ID, version=1, claim=(0, 0), live=0, generation=3, features=(0, 0, 0), size=0, stand_in=b""):
     start = with_crc(b"mmjrnl\r\n" + struct.pack("<I", version))
-    return with_crc(start + id + struct.pack("<QqQQQ52x", newest, TIME, *claim, live))
+    fields = struct.pack("<QqIII4xQQQQQ16x", generation, TIME, *features, newest, *claim, live, size) + stand_in
+    return with_crc((start + id + fields).ljust(4092, b"\0"))
+
+
+def journal_file(*args, **kwargs):
+    return 2 * journal_copy(*args, **kwargs)
 
 
 def flip(data, at):
@@ -47,11 +52,11 @@ def flip(data, at):
 class Seg:
     """One segment under construction; `at` is where the next frame goes."""
 
-    def __init__(self, ordinal, size=SIZE, id=ID, version=1, features=0, named=None, named_size=None):
+    def __init__(self, ordinal, size=SIZE, id=ID, version=1, features=(0, 0, 0), named=None, named_size=None):
         self.ordinal, self.salt, self.size, self.at, self.seq = ordinal, 0xA5A5 << 40 | ordinal * 0x10001, size, 4096, 1
         start = with_crc(b"mmjseg\r\n" + struct.pack("<I", version))
-        identity = start + id + struct.pack("<QQQqI", ordinal if named is None else named, self.salt,
-                                            named_size or size, TIME, features)
+        identity = start + id + struct.pack("<QQQqIII", ordinal if named is None else named, self.salt,
+                                            named_size or size, TIME, *features)
         self.bytes = bytearray(with_crc(identity.ljust(4092, b"\0")).ljust(size, b"\0"))
         self.time, self.oldest, self.entries, self.records, self.base = TIME, TIME, [], 0, 1
 
@@ -69,12 +74,12 @@ class Seg:
         self.at += len(frame)
         return self
 
-    def link(self, prev=None, seq=1, first=1, claim=(0, 0), end=None, salt=None, reason=1):
+    def link(self, prev=None, seq=1, first=1, claim=(0, 0), end=None, salt=None, reason=1, more=bytes(32)):
         self.seq = self.base = seq
         where = (0, 0, 0)
         if prev:
             where = (prev.ordinal, prev.salt if salt is None else salt, prev.at if end is None else end)
-        return self.frame(LINK, struct.pack("<QQQQQQqQ", *where, first, *claim, self.time, reason))
+        return self.frame(LINK, struct.pack("<QQQQQQqQ", *where, first, *claim, self.time, reason) + more)
 
     def record(self, *payloads):
         for payload in payloads:
@@ -202,9 +207,9 @@ class ReaderTest(unittest.TestCase):
         self.check([Seg(1, size=65536).link().record(data, b"x").close()], lines(1, data, b"x"))
 
     def test_frames_to_the_very_end(self):
-        seg = Seg(1, size=8192).link().record(bytes([7]) * (4096 - 80 - 16))
+        seg = Seg(1, size=8192).link().record(bytes([7]) * (4096 - 112 - 16))
         self.assertEqual(seg.at, 8192)
-        self.check([seg], lines(1, bytes([7]) * 4000))
+        self.check([seg], lines(1, bytes([7]) * 3968))
 
     def test_torn(self):
         seg = self.one().mark()
@@ -228,7 +233,7 @@ class ReaderTest(unittest.TestCase):
             self.check([seg], self.ONE, err=["offset %d" % seg.at])
 
     def test_frames_out_of_order_are_torn(self):
-        for add in (lambda s: s.frame(RECORD, b"x", seq=9), lambda s: s.frame(LINK, bytes(64)),
+        for add in (lambda s: s.frame(RECORD, b"x", seq=9), lambda s: s.frame(LINK, bytes(96)),
                     lambda s: s.frame(MARK, bytes(48)), lambda s: s.frame(VOID, b"", seq=3),
                     lambda s: s.mark(claim=(1, s.at + 8)), lambda s: s.mark(claim=(2, 0))):
             seg = self.one()
@@ -237,7 +242,7 @@ class ReaderTest(unittest.TestCase):
 
     def test_a_frame_elsewhere_or_of_another_segment_does_not_verify(self):
         seg, other = self.one(), Seg(2).link().record(b"hello", b"", b"\0\xff" * 50)
-        copy = bytes(seg.bytes[4096 + 80:4096 + 80 + 24])
+        copy = bytes(seg.bytes[4096 + 112:4096 + 112 + 24])
         other.seq = 4
         start = other.at
         other.record(b"other")
@@ -257,19 +262,19 @@ class ReaderTest(unittest.TestCase):
 
     def test_bad_bit_below_a_claim(self):
         seg = self.one()
-        self.check([seg.mark().record(b"z").damage(4096 + 80 + 17)], code=1, err=["corrupt", "1.seg at offset 4176"])
+        self.check([seg.mark().record(b"z").damage(4096 + 112 + 17)], code=1, err=["corrupt", "1.seg at offset 4208"])
 
     def test_every_bad_bit_below_the_claim_is_found(self):
         seg = self.one().close()
-        starts = [4176, 4200, 4216, seg.at - 56, seg.at]
-        for at in range(4176, seg.at - 56, 5):
+        starts = [4208, 4232, 4248, seg.at - 56, seg.at]
+        for at in range(4208, seg.at - 56, 5):
             good = sum(end <= at for end in starts[1:])
             out = "".join(line + "\n" for line in self.ONE.splitlines()[:good])
             self.check([self.one().close().damage(at)], out, 1, ["corrupt", "offset %d:" % starts[good]])
 
     def test_zeroed_sector_below_a_claim(self):
         seg = Seg(1).link().record(b"a" * 1000, b"b" * 1000, b"c" * 1000, b"d" * 1000).close()
-        self.check([seg.put(4608, bytes(1536))], code=1, err=["offset 4176:"])
+        self.check([seg.put(4608, bytes(1536))], code=1, err=["offset 4208:"])
 
     def test_damage_above_the_claim_is_torn(self):
         seg = self.one().mark()
@@ -298,8 +303,8 @@ class ReaderTest(unittest.TestCase):
         for kind in (8, 31, 0x21, 0x41, 0x81, 0):
             seg = self.one()
             self.check([seg.frame(kind, b"new").close()], "", 3, ["unknown kind"])
-        self.check([Seg(1).frame(0x25, bytes(64))], "", 3, ["unknown kind"])
-        self.check([Seg(1).frame(0x25, bytes(64)), Seg(2).link(seq=9, first=9).record(b"x")], lines(9, b"x"))
+        self.check([Seg(1).frame(0x25, bytes(96))], "", 3, ["unknown kind"])
+        self.check([Seg(1).frame(0x25, bytes(96)), Seg(2).link(seq=9, first=9).record(b"x")], lines(9, b"x"))
 
     def test_marks_and_seals_that_make_no_sense(self):
         """Condition 8: such a frame is invalid, although its checksum is right."""
@@ -309,7 +314,7 @@ class ReaderTest(unittest.TestCase):
             self.check([seg.mark(flags=flags)], self.ONE, err=["torn tail", "offset %d, " % end])
         seg = self.one()
         end = seg.at
-        self.check([seg.mark(claim=(1, 4176), flags=1)], self.ONE, err=["torn tail", "offset %d, " % end])
+        self.check([seg.mark(claim=(1, 4208), flags=1)], self.ONE, err=["torn tail", "offset %d, " % end])
         for field, value in ((0, 2), (3, 0), (5, end), (8, 1)):
             seg, two = self.one(), Seg(2)
             fields = [3, TIME, TIME, 2, two.salt, end + 80, 0, 0, 0]
@@ -338,14 +343,14 @@ class ReaderTest(unittest.TestCase):
         for size in (0, 1, 15, 4095):
             self.check([], "", 1, ["1.seg at offset 0"], files={"0000000000000001.seg": bytes(self.one().bytes[:size])})
         self.check([], "", 1, ["1.seg at offset 0"], files={"0000000000000001.seg": bytes(self.one().bytes[:8192])})
-        for at, value in ((40, bytes(8)), (68, b"\1"), (4091, b"\1")):  # salt 0; bytes that must be zero
+        for at, value in ((40, bytes(8)), (76, b"\1"), (4091, b"\1")):  # salt 0; bytes that must be zero
             seg = self.one().put(at, value)
             seg.put(4092, struct.pack("<I", crc32c(bytes(seg.bytes[:4092]))))
             self.check([seg], "", 1, ["1.seg at offset 0: zero salt, or other bytes not zero"])
 
     def test_newer_segments(self):
         self.check([self.one(), Seg(2, version=2)], "", 3, ["version 2"])
-        self.check([self.one(), Seg(2, features=4)], "", 3, ["features"])
+        self.check([self.one(), Seg(2, features=(4, 0, 0))], "", 3, ["features"])
 
     def test_two_journals(self):
         self.check([self.one(), Seg(2, id=bytes(16))], "", 1, ["2.seg at offset 0: belongs to another"])
@@ -359,10 +364,63 @@ class ReaderTest(unittest.TestCase):
         self.check([old.damage(50), new], lines(8, b"x"), 1, ["1.seg at offset 0"])
 
     def test_journal_file_damaged(self):
-        good = journal_file(1)
-        for journal in (b"x", good[:15], good[:127], good + b"\0", flip(good, 0), flip(good, 9), flip(good, 12),
-                        flip(good, 33), flip(good, 50), flip(good, 63), flip(good, 90), flip(good, 127), b""):
+        good = journal_copy(1)
+        for copy in [good[:n] for n in (15, 128, 4095)] + [flip(good, at) for at in (0, 9, 12, 33, 50, 87, 2000, 4095)]:
+            second = copy.ljust(4096, b"\0")
+            for journal in (copy, second + copy):
+                self.check([self.one().close()], self.ONE, 1, ["corrupt: JOURNAL at offset 0"], journal=journal)
+            self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 4096"], journal=good + copy)
+            self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 0"], journal=second + good)
+        for journal in (b"x", b""):
             self.check([self.one().close()], self.ONE, 1, ["corrupt: JOURNAL at offset 0"], journal=journal)
+        self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 4096"], journal=good)
+        self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 8192"], journal=2 * good + b"x")
+        self.check([self.one().close()], self.ONE, 1, ["JOURNAL at offset 0: copies of two journals"],
+                   journal=good + journal_copy(1, id=bytes(16)))
+
+    def test_journal_copies(self):
+        """The higher generation counts: only that copy says that there is a segment 2."""
+        old, new = journal_copy(1, generation=9), journal_copy(2, generation=10)
+        for journal in (old + new, new + old):
+            self.check([self.one().close()], "", 1, ["2.seg at offset 0: missing"], journal=journal)
+            self.check([self.one().close(), Seg(2)], self.ONE, journal=journal)
+        self.check([self.one().close()], self.ONE, 0, ["bad copy"], journal=old + flip(new, 99))
+        self.check([self.one().close()], "", 1, ["bad copy", "2.seg at offset 0"], journal=flip(old, 99) + new)
+
+    def test_features(self):
+        """§9: an unknown incompatible one is refused, the other classes are read."""
+        for features, code in (((1, 0, 0), 3), ((1 << 31, 1, 1), 3), ((0, 1, 0), 0), ((0, 0, 1 << 31), 0)):
+            out, err = ("", ["features"]) if code else (self.ONE, None)
+            used = bytearray(journal_copy(1, features=features)[:4092])
+            used[60] = used[4091] = 1  # bytes that such a feature may use
+            for copy in (journal_copy(1, features=features), with_crc(bytes(used))):
+                self.check([self.one()], out, code, err, journal=2 * copy)
+            self.check([self.one()], out, code, err, journal=journal_copy(1) + copy)
+        for features, code in (((2, 0, 0), 3), ((3, 0, 0), 3), ((0, 4, 0), 0), ((0, 0, 4), 0), ((1, 4, 4), 0)):
+            seg = Seg(1, features=features).put(80, b"x")
+            seg.put(4092, struct.pack("<I", crc32c(bytes(seg.bytes[:4092])))).link()
+            self.check([seg], "", code, ["features"] if code else None)
+
+    def test_stand_in(self):
+        """Only its form: §2."""
+        link = struct.pack("<QQQQQQqQ32s", 1, 2, 8192, 1, 1, 8192, TIME, 4, b"reserved, and not checked")
+        for data, good in ((struct.pack("<QQ", 2, 4) + link, True), (struct.pack("<QQ", 0, 0), True),
+                           (struct.pack("<QQ", 1, 4) + link, False), (struct.pack("<QQ", 2, 0) + link, False),
+                           (struct.pack("<QQ", 2, 1 << 56) + link, False), (struct.pack("<QQ", 0, 4), False),
+                           (struct.pack("<QQ", 0, 0) + link, False), (struct.pack("<QQ", 2, 4), True)):
+            out, code, err = self.ONE, 0 if good else 1, None if good else ["JOURNAL at offset 0: an impossible stand-in"]
+            self.check([self.one(), Seg(2)], out, code, err, journal=journal_file(1, stand_in=data))
+        for size, good in ((8192, True), (16 << 30, True), (4096, False), (8200, False)):
+            self.check([self.one()], self.ONE, 0 if good else 1, None if good else ["bad segment size"],
+                       journal=journal_file(1, size=size))
+
+    def test_long_links(self):
+        for n, good in ((0, False), (24, False), (32, True), (33, True), (40, True), (3432, True), (3433, False)):
+            seg = Seg(1).link(more=b"n" * n).record(b"x")
+            self.check([seg], lines(1, b"x") if good else "", 0, None if good else ["torn tail"])
+        one, two = Seg(1).link(more=bytes(3432)).record(b"x"), Seg(2)
+        two.link(one, seq=2, reason=3, more=bytes(99)).record(b"y").close()
+        self.check([one, two], lines(1, b"x", b"y"))
 
     def test_first_live_of_a_damaged_journal(self):
         """The newest segment, the only one that says what is live, is lost: JOURNAL says it, below its claim."""
@@ -371,14 +429,15 @@ class ReaderTest(unittest.TestCase):
         two.link(one, 4, first=3)
         two.mark(first=3)
         two.damage(0)
-        for claim, live, out in (((2, 4176), 3, lines(3, b"c")), ((0, 0), 3, lines(1, b"a", b"b", b"c")),
-                                 ((1, 4200), 2, lines(2, b"b", b"c"))):
+        for claim, live, out in (((2, 4208), 3, lines(3, b"c")), ((0, 0), 3, lines(1, b"a", b"b", b"c")),
+                                 ((1, 4232), 2, lines(2, b"b", b"c"))):
             self.check([one, two], out, 1, ["2.seg at offset 0"], journal=journal_file(2, claim=claim, live=live))
 
     def test_journal_file_not_zero(self):
-        data = journal_file(1)[:124]
-        self.check([self.one()], self.ONE, 1, ["JOURNAL at offset 0: not zero"],
-                   journal=with_crc(data[:72] + b"\1" + data[73:]))
+        data = journal_file(1)[:4092]
+        for at in (60, 232, 4091):
+            self.check([self.one()], self.ONE, 1, ["JOURNAL at offset 0: not zero"],
+                       journal=2 * with_crc(data[:at] + b"\1" + data[at + 1:]))
 
     def test_directory_with_the_name_of_a_segment_is_foreign(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -390,6 +449,8 @@ class ReaderTest(unittest.TestCase):
 
     def test_journal_file_newer(self):
         self.check([self.one()], "", 3, ["version 2"], journal=journal_file(1, version=2))
+        self.check([self.one()], "", 3, ["version 2"], journal=journal_copy(1) + journal_copy(1, version=2))
+        self.check([self.one()], "", 3, ["version 2"], journal=journal_copy(1, version=2)[:16])
 
     def test_not_a_journal(self):
         self.check([], "", 3, ["not a journal"], journal=b"")
@@ -468,14 +529,14 @@ class ReaderTest(unittest.TestCase):
 
     def test_damage_in_an_older_segment(self):
         one, two, three = self.rolled()
-        self.check([one.damage(4096 + 80 + 3016 + 99), two.close()], lines(1, self.ABC[0]), 1, ["1.seg at offset 7192"])
+        self.check([one.damage(4096 + 112 + 3016 + 99), two.close()], lines(1, self.ABC[0]), 1, ["1.seg at offset 7224"])
 
     def test_damage_twice_prints_only_what_precedes_both(self):
         one, two, three = self.rolled()
         two.close().seal(three)
         three.link(two, seq=6, claim=(2, two.at)).record(b"f").close()
-        one.damage(7300)
-        self.check([one, two.damage(4096 + 80 + 16), three], lines(1, self.ABC[0]), 1, ["2.seg at offset 4176"])
+        one.damage(7332)
+        self.check([one, two.damage(4096 + 112 + 16), three], lines(1, self.ABC[0]), 1, ["2.seg at offset 4208"])
 
     def test_older_segment_missing_or_replaced(self):
         one, two, three = self.rolled()
@@ -497,7 +558,7 @@ class ReaderTest(unittest.TestCase):
         two.close(first=4)
         self.check([two, three], lines(4, b"d", b"e"), journal=journal_file(2))
         self.check([one, two, three], lines(4, b"d", b"e"))
-        self.check([one.damage(7300), two, three], lines(4, b"d", b"e"))
+        self.check([one.damage(7332), two, three], lines(4, b"d", b"e"))
         two.mark(first=5)
         self.check([two], lines(5, b"e"), journal=journal_file(2))
 
@@ -525,12 +586,12 @@ class ReaderTest(unittest.TestCase):
 
     def test_link_that_does_not_fit_below_a_claim(self):
         ab = lines(1, b"a", b"b")
-        for end, seq, at, good in ((4184, 3, "1.seg at offset 4176", ""), (4200, 3, "1.seg at offset 4096", ""),
-                                   (9000, 3, "1.seg at offset 4224", ab), (4224, 2, "1.seg at offset 4096", ""),
+        for end, seq, at, good in ((4216, 3, "1.seg at offset 4208", ""), (4232, 3, "1.seg at offset 4096", ""),
+                                   (9000, 3, "1.seg at offset 4256", ab), (4256, 2, "1.seg at offset 4096", ""),
                                    (4096, 2, "2.seg at offset 4096", "")):
             one, two = Seg(1).link().record(b"a", b"b"), Seg(2)
-            self.assertEqual(one.at, 4224)
-            two.link(one, seq=seq, end=end, claim=(1, 4224), reason=3)
+            self.assertEqual(one.at, 4256)
+            two.link(one, seq=seq, end=end, claim=(1, 4256), reason=3)
             self.check([one, two.close()], good, 1, [at])
 
     def test_newest_missing(self):
@@ -558,7 +619,7 @@ class ReaderTest(unittest.TestCase):
         lost = self.one().put(4096, bytes(8192))  # with all that claims it
         self.check([lost], "", journal=journal_file(1))
         self.check([lost], "", 1, ["1.seg at offset 4096"], journal=journal_file(1, claim=(1, end)))
-        self.check([one], "", 1, ["2.seg at offset"], journal=journal_file(1, claim=(2, 4176)))
+        self.check([one], "", 1, ["2.seg at offset"], journal=journal_file(1, claim=(2, 4208)))
 
     def test_claim_in_a_segment_off_the_chain(self):
         """A cut that dropped everything, and no mark yet: the highest claim lies in a segment that nobody needs."""
@@ -578,15 +639,15 @@ class ReaderTest(unittest.TestCase):
         self.check(four(), lines(1, b"a", b"b", b"c", b"d"))
         one, two, three, four_ = four()
         self.check([one, two.damage(99), three, four_], lines(1, b"a"), 1, ["2.seg at offset 0"])
-        self.check([one, two, three.damage(4192), four_], lines(1, b"a"), 1,
-                   ["2.seg at offset 0", "3.seg at offset 4176"])
+        self.check([one, two, three.damage(4224), four_], lines(1, b"a"), 1,
+                   ["2.seg at offset 0", "3.seg at offset 4208"])
         one, two, three, four_ = four()
         self.check([one, two, three, four_.damage(99)], lines(1, b"a", b"b", b"c"), 1, ["4.seg at offset 0"],
-                   journal=journal_file(1, claim=(4, 4176)))
+                   journal=journal_file(1, claim=(4, 4208)))
 
     def test_first_live_seq_behind_the_damage(self):
         seg = Seg(1).link().record(b"a", b"b", b"c", b"d").close(first=2)
-        self.check([seg.damage(4176 + 3 * 24 + 16)], lines(2, b"b", b"c"), 1, ["1.seg at offset %d" % (4176 + 3 * 24)])
+        self.check([seg.damage(4208 + 3 * 24 + 16)], lines(2, b"b", b"c"), 1, ["1.seg at offset %d" % (4208 + 3 * 24)])
 
     def test_lost_link_with_a_torn_candidate(self):
         """2 links to an end that 1 does not reach, and nothing claims it: 2 was never made durable."""
@@ -603,9 +664,9 @@ class ReaderTest(unittest.TestCase):
     def test_claim_of_a_failed_candidate_counts(self):
         one, two, three = self.one(), Seg(2), Seg(3)
         end = one.at
-        three.link(two, end=4208, seq=9, claim=(1, end + 8))
+        three.link(two, end=4240, seq=9, claim=(1, end + 8))
         self.check([one, two, three], self.ONE, 1, ["1.seg at offset %d" % end])
-        three = Seg(3).link(two, end=4208, seq=9, claim=(1, end))
+        three = Seg(3).link(two, end=4240, seq=9, claim=(1, end))
         self.check([one, two, three], self.ONE, err=["torn tail: 0000000000000003.seg at offset 4096"])
 
     def test_recovery_skips_an_abandoned_segment(self):
@@ -617,10 +678,10 @@ class ReaderTest(unittest.TestCase):
     def test_bad_links_are_no_candidates(self):
         one, two = self.one(), Seg(2)
         self.check([one, two.link(two, seq=4)], self.ONE, err=["torn tail: 0000000000000002.seg"])
-        for other in (dict(claim=(2, 0)), dict(claim=(1, 1 << 63)), dict(end=4168), dict(end=4180), dict(seq=0)):
+        for other in (dict(claim=(2, 0)), dict(claim=(1, 1 << 63)), dict(end=4200), dict(end=4212), dict(seq=0)):
             two = Seg(2).link(one, **{"seq": 4, **other})
             self.check([one, two], self.ONE, err=["torn tail: 0000000000000002.seg at offset 4096"])
-        self.check([Seg(1).frame(LINK, struct.pack("<8Q", 0, 1, 0, 1, 0, 0, TIME, 1))], err=["1.seg at offset 4096"])
+        self.check([Seg(1).frame(LINK, struct.pack("<12Q", 0, 1, 0, 1, 0, 0, TIME, 1, 0, 0, 0, 0))], err=["1.seg at offset 4096"])
 
 
 if __name__ == "__main__":

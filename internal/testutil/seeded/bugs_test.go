@@ -274,11 +274,11 @@ var protocolBugs = []bug{
 	{
 		name: "JOURNAL is named before it is durable",
 		file: "segment/prepare.go",
-		old: `	if _, err = f.WriteAt(j.Encode(), 0); err == nil {
+		old: `	if _, err = f.WriteAt(bytes.Repeat(j.Encode(), 2), 0); err == nil {
 		err = f.Sync()
 	}
 `,
-		new: `	_, err = f.WriteAt(j.Encode(), 0)
+		new: `	_, err = f.WriteAt(bytes.Repeat(j.Encode(), 2), 0)
 `,
 		pkg: "./journal", run: crashes,
 		cost: "a power cut leaves a damaged JOURNAL",
