@@ -2,7 +2,7 @@ package seeded_test
 
 import "slices"
 
-var bugs = slices.Concat(protocolBugs, stageBugs, recycleBugs, laterBugs)
+var bugs = slices.Concat(protocolBugs, formatBugs, stageBugs, recycleBugs, laterBugs)
 
 // stageBugs are the traps of appends that are staged, and moved by the sync.
 var stageBugs = []bug{
