@@ -102,8 +102,8 @@ func TestAppendRefuses(t *testing.T) {
 		{"whole", "--whole", "64K", strings.Repeat("x", 70<<10), "bytes so far; the largest record", 0},
 		{"length", "--framed", "64K", huge, "item 3, at byte 24: a length of 4294967295 bytes", 2},
 		{"cut length", "--framed", "64K", framed + "\x01\x00", "item 3, at byte 24", 2},
-		{"cut item", "--framed", "64K", framed + "\x05\x00\x00\x00abc", "3 of 5 bytes are there", 2},
-		{"missing item", "--framed", "64K", framed + "\x05\x00\x00\x00", "0 of 5 bytes are there", 2},
+		{"cut item", "--framed", "64K", framed + "\x05\x00\x00\x00abc", "it has 3 of 5 bytes", 2},
+		{"missing item", "--framed", "64K", framed + "\x05\x00\x00\x00", "it has 0 of 5 bytes", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "log")

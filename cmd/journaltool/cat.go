@@ -145,10 +145,10 @@ func (f *catFlags) span(j *journal.Journal) (from, to journal.Seq, err error) {
 			continue
 		}
 		if to < from {
-			return 0, 0, fmt.Errorf("record %d is not there: there is none, the next one is %d",
-				seq, from)
+			return 0, 0, fmt.Errorf("record %d does not exist: the journal is empty, and its "+
+				"next seq is %d", seq, from)
 		}
-		return 0, 0, fmt.Errorf("record %d is not there: the journal has %d to %d", seq, from, to)
+		return 0, 0, fmt.Errorf("record %d does not exist: the journal has %d to %d", seq, from, to)
 	}
 	if f.from > 0 {
 		from = journal.Seq(f.from)

@@ -192,7 +192,8 @@ func segmentBar(s *recovery.Segment) string {
 		full = int((s.Used*width + s.Size - 1) / s.Size)
 	}
 	bar := strings.Repeat("█", full) + strings.Repeat("░", width-full)
-	line := fmt.Sprintf("%3d %s %10s of %-8s %-6s", s.Ordinal, bar, size(s.Used), size(s.Size), s.State)
+	line := fmt.Sprintf("%3d %s %10s of %-8s %-6s",
+		s.Ordinal, bar, size(s.Used), size(s.Size), s.State)
 	if s.Records > 0 {
 		line += fmt.Sprintf(" %s to %s", commas(uint64(s.First)), commas(uint64(s.Last)))
 	}

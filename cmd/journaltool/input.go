@@ -163,7 +163,7 @@ func (p *appender) framed(ctx context.Context, r *bufio.Reader) error {
 			return p.tooLarge(fmt.Sprintf("item %d, at byte %d: a length of %d bytes", n, at, size))
 		}
 		if buf, err = readItem(r, buf[:0], size); err != nil {
-			return truncatedItem(n, at, err, fmt.Sprintf("%d of %d bytes are there", len(buf), size))
+			return truncatedItem(n, at, err, fmt.Sprintf("it has %d of %d bytes", len(buf), size))
 		}
 		if err := p.add(buf); err != nil {
 			return fmt.Errorf("item %d: %w", n, err)
@@ -202,5 +202,5 @@ func truncatedItem(n int, at int64, err error, why string) error {
 // tooLarge says what does not fit, and what to do.
 func (p *appender) tooLarge(what string) error {
 	return fmt.Errorf("%s; the largest record is %d bytes with segments of %s: "+
-		"give a larger --segment-size (it counts for new segments)", what, p.limit, size(p.size))
+		"use a larger --segment-size, which applies to new segments", what, p.limit, size(p.size))
 }
