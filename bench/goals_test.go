@@ -13,7 +13,7 @@ func TestOurRows(t *testing.T) {
 		if got := strings.HasPrefix(impl.Name, ours); got != impl.ours() {
 			t.Errorf("%s: ours is %v", impl.Name, impl.ours())
 		}
-		if impl.ours() && (impl.peer() || barColor(impl) != barColor(oursImpl)) {
+		if impl.ours() && (impl.peer() || barClass(impl) != barClass(oursImpl)) {
 			t.Errorf("%s: a peer, or drawn as one", impl.Name)
 		}
 	}

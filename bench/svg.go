@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +29,7 @@ var charts = []struct{ work, cell, title string }{
 type bar struct {
 	label string
 	value float64 // nanoseconds
-	color string
+	class string
 }
 
 func writeCharts(dir string, r *results) error {
@@ -39,7 +41,7 @@ func writeCharts(dir string, r *results) error {
 		for _, impl := range impls {
 			v := r.median(key{c.work, c.cell, impl.Name, "ns"})
 			if !math.IsNaN(v) {
-				bars = append(bars, bar{impl.Name, v, barColor(impl)})
+				bars = append(bars, bar{impl.Name, v, barClass(impl)})
 			}
 		}
 		if len(bars) == 0 {
@@ -53,15 +55,33 @@ func writeCharts(dir string, r *results) error {
 	return nil
 }
 
-func barColor(i *Impl) string {
+// The classes of bars, in the order in which a chart has them.
+const (
+	limitBar = "limit"
+	oursBar  = "ours"
+	peerBar  = "peer"
+)
+
+func barClass(i *Impl) string {
 	switch {
 	case i.limit():
-		return "#999999"
+		return limitBar
 	case i.peer():
-		return "#6699cc"
+		return peerBar
 	}
-	return "#cc6633"
+	return oursBar
 }
+
+// chartStyle has colors for light and for dark pages.
+const chartStyle = `<style>
+text { fill: #1f2328 } .note { fill: #59636e } .back { fill: #ffffff } .axis { stroke: #d1d9e0 }
+.limit { fill: #8c959f } .ours { fill: #bc4c00 } .peer { fill: #218bff }
+@media (prefers-color-scheme: dark) {
+text { fill: #f0f6fc } .note { fill: #9198a1 } .back { fill: #0d1117 } .axis { stroke: #3d444d }
+.limit { fill: #656c76 } .ours { fill: #f0883e } .peer { fill: #4493f8 }
+}
+</style>
+`
 
 // Sizes of a chart, in pixels.
 const (
@@ -69,34 +89,60 @@ const (
 	barHeight, chartTop             = 24, 48
 )
 
-// chart draws horizontal bars on a logarithmic scale that begins at a power of ten.
+// chart draws horizontal bars on a logarithmic scale, which begins at a power of ten: first the
+// limits, then the logs, the fastest first.
 func chart(title string, bars []bar) []byte {
+	bars = slices.Clone(bars)
+	slices.SortStableFunc(bars, func(a, b bar) int {
+		if limit := a.class == limitBar; limit != (b.class == limitBar) {
+			if limit {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.value, b.value)
+	})
 	low, high := math.Inf(1), 0.0
 	for _, b := range bars {
 		low, high = min(low, b.value), max(high, b.value)
 	}
 	from := math.Floor(math.Log10(low) - 0.3)
 	scale := chartBar / (math.Log10(high) - from)
-	height := chartTop + len(bars)*barHeight + 8
+	bottom := chartTop + len(bars)*barHeight
 	var s strings.Builder
 	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" `+
-		`font-family="sans-serif" font-size="13">`+"\n", chartWidth, height)
-	fmt.Fprintf(&s, `<rect width="100%%" height="100%%" fill="white"/>`+"\n")
+		`font-family="sans-serif" font-size="13">`+"\n", chartWidth, bottom+28)
+	s.WriteString(chartStyle)
+	fmt.Fprintf(&s, `<rect width="100%%" height="100%%" class="back"/>`+"\n")
 	fmt.Fprintf(&s, `<text x="8" y="20" font-weight="bold">%s</text>`+"\n", escape(title))
-	fmt.Fprintf(&s, `<text x="8" y="38" fill="#666666">time per operation, logarithmic scale `+
-		`from %s</text>`+"\n", escape(formatNS(math.Pow(10, from))))
+	fmt.Fprintf(&s, `<text x="8" y="38" class="note">time per operation, logarithmic scale: `+
+		`lower is better</text>`+"\n")
+	for power := from; power <= math.Log10(high); power++ {
+		x := chartLeft + (power-from)*scale
+		fmt.Fprintf(&s, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" class="axis"/>`,
+			x, chartTop, x, bottom+4)
+		fmt.Fprintf(&s, `<text x="%.1f" y="%d" text-anchor="middle" class="note">%s</text>`+"\n",
+			x, bottom+20, escape(powerOfTen(power)))
+	}
 	for i, b := range bars {
 		y := chartTop + i*barHeight
 		width := (math.Log10(b.value) - from) * scale
 		fmt.Fprintf(&s, `<text x="%d" y="%d" text-anchor="end">%s</text>`,
 			chartLeft-8, y+16, escape(b.label))
-		fmt.Fprintf(&s, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`,
-			chartLeft, y+3, width, barHeight-6, b.color)
+		fmt.Fprintf(&s, `<rect x="%d" y="%d" width="%.1f" height="%d" class="%s"/>`,
+			chartLeft, y+3, width, barHeight-6, b.class)
 		fmt.Fprintf(&s, `<text x="%.1f" y="%d">%s</text>`+"\n",
 			chartLeft+width+6, y+16, escape(formatNS(b.value)))
 	}
 	s.WriteString("</svg>\n")
 	return []byte(s.String())
+}
+
+// powerOfTen writes a power of ten of nanoseconds.
+func powerOfTen(power float64) string {
+	units := []string{"ns", "µs", "ms", "s"}
+	unit := min(max(int(power)/3, 0), len(units)-1)
+	return fmt.Sprintf("%.0f %s", math.Pow(10, power-float64(3*unit)), units[unit])
 }
 
 func escape(s string) string {
