@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 	"mmjournal/recovery"
 )
@@ -521,12 +522,7 @@ func TestInterval(t *testing.T) {
 		Durability: journal.Interval, SyncInterval: time.Millisecond,
 	})
 	seq := mustAppend(t, j, []byte("x"))
-	for deadline := time.Now().Add(time.Minute); j.Durable() < seq; {
-		if time.Now().After(deadline) {
-			t.Fatal("not durable after a minute")
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
+	wait.Until(t, "it is durable", func() bool { return j.Durable() >= seq })
 }
 
 // The hot paths allocate nothing, durable or not.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 )
 
@@ -113,10 +114,7 @@ type child struct {
 	stderr bytes.Buffer // to be read after end
 }
 
-// childLimit is how long a child may live: one that hangs says where, and ends.
-const childLimit = 5 * time.Minute
-
-// startChild starts a child; its environment gets one more variable, which TestMain looks for.
+// startChild starts a child, which says where it hangs if it does, and ends then; its environment gets one more variable, which TestMain looks for.
 func startChild(variable string) (*child, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -125,7 +123,7 @@ func startChild(variable string) (*child, error) {
 	defer w.Close()
 	c := &child{pipe: r, in: bufio.NewReader(r)}
 	var ctx context.Context
-	ctx, c.cancel = context.WithTimeout(context.Background(), childLimit)
+	ctx, c.cancel = context.WithTimeout(context.Background(), wait.Hung)
 	c.cmd = exec.CommandContext(ctx, os.Args[0])
 	c.cmd.Env = append(os.Environ(), variable)
 	c.cmd.ExtraFiles = []*os.File{w}

@@ -6,8 +6,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
-	"time"
 
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 	"mmjournal/recovery"
 	"mmjournal/segment"
@@ -64,13 +64,7 @@ func TestUnsyncedSegmentsAreBounded(t *testing.T) {
 	for range 300 {
 		mustAppend(t, j, p)
 	}
-	deadline := time.Now().Add(time.Minute)
-	for j.Durable() < 200 {
-		if time.Now().After(deadline) {
-			t.Fatalf("durable up to %d of 300 after a minute", j.Durable())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	wait.Until(t, "200 of 300 are durable", func() bool { return j.Durable() >= 200 })
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)

@@ -272,12 +272,8 @@ func (k *killed) truncate(j *journal.Journal) error {
 
 func TestKill(t *testing.T) {
 	const kills = 10 // of each journal
-	journals := int64(10)
-	if testing.Short() {
-		journals = 2
-	}
 	records := 0
-	c := torture.Start(t, "ten kills -9 in a row under 8 writers", journals)
+	c := torture.Start(t, "ten kills -9 in a row under 8 writers", torture.Count(2, 3, 10))
 	for c.Next() {
 		n := c.Seed()
 		r := newRand(n)

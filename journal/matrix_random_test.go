@@ -23,8 +23,8 @@ const (
 // TestRandomDamage does one to eight random damages at once to a journal of 64 MiB.
 func TestRandomDamage(t *testing.T) {
 	modelSetup(t)
-	n := int64(40)
-	if testing.Short() || raceEnabled {
+	n := torture.Count(3, 10, 40)
+	if raceEnabled {
 		n = 3
 	}
 	c := torture.Start(t, "random damage, 64 MiB", n)

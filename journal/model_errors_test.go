@@ -45,8 +45,8 @@ func (i *injection) String() string {
 func TestModelErrors(t *testing.T) {
 	modelSetup(t)
 	var all tally
-	stride := 1
-	if testing.Short() || raceEnabled {
+	stride := int(torture.Count(7, 7, 1))
+	if raceEnabled {
 		stride = 7
 	}
 	c := torture.Start(t, "an error at operation k, then crashes",

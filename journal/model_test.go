@@ -92,8 +92,8 @@ var largeScripts = []string{
 	"s: a3000*7 e8 tf7 a3000*2 e0 a3000*3 tf5 e0 a10 e0 a3000*2 e56 a9",
 }
 
-// modelStates returns how many states to walk where usual is usual.
-func modelStates(t testing.TB, usual int) int {
+// modelStates returns how many states to walk; long is how many make test-long does.
+func modelStates(t testing.TB, long int) int {
 	if s := os.Getenv("MMJOURNAL_MODEL_STATES"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
@@ -101,13 +101,11 @@ func modelStates(t testing.TB, usual int) int {
 		}
 		return n
 	}
-	if testing.Short() {
-		usual /= 10
-	}
+	long /= int(torture.Count(10, 10, 1))
 	if raceEnabled {
-		usual /= 5
+		long /= 5
 	}
-	return usual
+	return long
 }
 
 // newWalk returns the walk of a script with its durability in front.
@@ -244,7 +242,8 @@ func TestModelFindsLies(t *testing.T) {
 func TestModelReplay(t *testing.T) {
 	text := os.Getenv("MMJOURNAL_MODEL_REPLAY")
 	if text == "" {
-		t.Skip("MMJOURNAL_MODEL_REPLAY is not set")
+		t.Log("nothing to replay: MMJOURNAL_MODEL_REPLAY is not set")
+		return
 	}
 	modelSetup(t)
 	w, err := parseReplay(text)

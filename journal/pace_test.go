@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/segment"
 )
 
@@ -207,13 +208,9 @@ func TestTakeFirst(t *testing.T) {
 	}
 	fsys.gate <- struct{}{}
 	<-fsys.arrived // the second one is under way
-	select {
-	case err := <-taken:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(10 * time.Second): // it would wait until the gate opens
-		t.Fatal("the first one is ready, and is not taken")
+	// It must not wait until the gate opens.
+	if err := wait.For(t, "the first one, which is ready, is taken", taken); err != nil {
+		t.Error(err)
 	}
 	f.mu.Lock()
 	f.most = 1 // no third one

@@ -23,8 +23,8 @@ import (
 // Each run is one history of rapid's, with the run's seed: MMJOURNAL_SEED repeats it.
 func TestRandomHistories(t *testing.T) {
 	modelSetup(t)
-	n := int64(1500)
-	if testing.Short() || raceEnabled {
+	n := torture.Count(30, 300, 1500)
+	if raceEnabled {
 		n = 30
 	}
 	c := torture.Start(t, "random histories", n)

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"mmjournal/internal/testutil/torture"
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 	"mmjournal/segment"
 )
@@ -154,8 +154,7 @@ func storm(t *testing.T, j *journal.Journal, seed uint64, wanted func() bool) {
 	if testing.Short() {
 		rounds /= 10
 	}
-	last := time.Now().Add(time.Minute) // most steps do nothing: they say little about the rest
-	for steps.Load() < rounds || wanted() && time.Now().Before(last) {
+	for steps.Load() < rounds || wanted() && !wait.Over(t) {
 		if t.Failed() {
 			break
 		}

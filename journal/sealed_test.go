@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 )
 
@@ -38,11 +39,7 @@ func TestSealedAreDurable(t *testing.T) {
 				}
 			}
 		}
-		for end := time.Now().Add(time.Minute); j.Durable() == 0; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("nothing was synced in a minute")
-			}
-		}
+		wait.Until(t, "something is synced", func() bool { return j.Durable() > 0 })
 		checkSealed(t, d, j, o)
 		if err := j.Close(); err != nil {
 			t.Error(err)

@@ -21,13 +21,9 @@ import (
 // Every record that anybody is shown is held against the bytes that its author must have appended
 // there; whatever was reported to anybody must be there after each death, until it is dropped.
 
-// soakLives returns how many processes write to a journal, one after the other.
-func soakLives() int {
-	if testing.Short() {
-		return 12
-	}
-	return 20
-}
+// soakLives returns how many processes write to a journal, one after the other. The first ones of a
+// seed are the same, however many there are.
+func soakLives() int { return int(torture.Count(10, 10, 20)) }
 
 // ending is how a life ends.
 type ending int
@@ -46,12 +42,8 @@ var soakEndings = []ending{
 }
 
 func TestSoak(t *testing.T) {
-	n := int64(3)
-	if testing.Short() {
-		n = 1
-	}
 	var total soak
-	c := torture.Start(t, "soak", n)
+	c := torture.Start(t, "soak", torture.Count(1, 1, 3))
 	for c.Next() {
 		s, err := soakOnce(t.TempDir(), c.Seed())
 		if err != nil {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 )
 
@@ -111,11 +111,7 @@ func TestTurnGoesOn(t *testing.T) {
 		return nil
 	}
 	mustAppend(t, j, []byte("two"))
-	select {
-	case <-again:
-	case <-time.After(time.Minute):
-		t.Fatal("nobody syncs what came meanwhile")
-	}
+	wait.For(t, "a sync of what came during the last one", again)
 	mustClose(t, j)
 	checkRecords(t, afterCut(d), "one", "two", "late")
 }

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 	"mmjournal/segment"
 )
@@ -41,11 +41,7 @@ func during(
 // eventually waits until ok, and fails the test if that never happens.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(100 * time.Microsecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	wait.Until(t, what, ok)
 }
 
 // checkRecords opens what is on the disk and compares.

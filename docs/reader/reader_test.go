@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"mmjournal/internal/testutil/torture"
 	"mmjournal/journal"
 	"mmjournal/recovery"
 )
@@ -244,10 +245,7 @@ func tear(t *testing.T, dir string) string {
 // come to the same verdict, and what the Python reader prints are the first records of the
 // undamaged journal.
 func TestReaderOnDamage(t *testing.T) {
-	runs := 20
-	if testing.Short() {
-		runs = 2
-	}
+	runs := int(torture.Count(2, 6, 20))
 	read := start(t)
 	for i, name := range slices.Sorted(maps.Keys(scripts)) {
 		t.Run(name, func(t *testing.T) {

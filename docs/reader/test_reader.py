@@ -137,7 +137,7 @@ class ReaderTest(unittest.TestCase):
                 with open(os.path.join(folder, name), "wb") as f:
                     f.write(data)
             run = subprocess.run([sys.executable, "-B", READER, *args, folder], stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+                                 stderr=subprocess.PIPE, universal_newlines=True, timeout=1800)
         self.assertEqual((run.returncode, run.stdout), (code, out), run.stderr)
         if err is None:
             self.assertEqual(run.stderr, "")

@@ -278,7 +278,7 @@ func (c *sigbusCase) awaitTicker() error {
 		c.acknowledge()
 		return nil
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		id := c.nextID()
 		c.now = c.now.appended(id)
 		if _, err := c.j.Append(strictPayload(id, 10)); err != nil {

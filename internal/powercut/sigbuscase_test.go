@@ -299,7 +299,7 @@ func noLeaks(dir string, goroutines int) error {
 	if n, err := openIn(dir); err != nil || n != "" {
 		return fmt.Errorf("after Close there is %s: %w", n, err)
 	}
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines; {
+	for end := time.Now().Add(patience); runtime.NumGoroutine() > goroutines; {
 		if time.Now().After(end) {
 			return fmt.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines)
 		}

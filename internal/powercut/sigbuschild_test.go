@@ -33,8 +33,8 @@ const jobEnv = "MMJOURNAL_JOB"
 
 const hasDied = "has died"
 
-// jobPatience is how long a case may take.
-const jobPatience = 60 * time.Second
+// jobPatience is how long a case may take: longer than what is waited for in it.
+const jobPatience = 2 * patience
 
 // jobWorker is the process of a job. It is started when it is needed.
 type jobWorker struct {
@@ -135,7 +135,7 @@ func (w *jobWorker) stop() {
 		return
 	}
 	w.in.Close()
-	kill := time.AfterFunc(10*time.Second, func() { _ = w.cmd.Process.Kill() })
+	kill := time.AfterFunc(patience, func() { _ = w.cmd.Process.Kill() })
 	defer kill.Stop()
 	for range w.answers {
 	}

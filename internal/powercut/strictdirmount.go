@@ -99,7 +99,7 @@ func (m *strictMounted) stop() error {
 		_ = unix.Unmount(m.config.Mount, unix.MNT_DETACH)
 	}
 	m.stdin.Close()
-	kill := time.AfterFunc(5*time.Second, func() { _ = m.cmd.Process.Kill() })
+	kill := time.AfterFunc(patience, func() { _ = m.cmd.Process.Kill() })
 	defer kill.Stop()
 	return errors.Join(err, m.cmd.Wait())
 }

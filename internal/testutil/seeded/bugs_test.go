@@ -12,6 +12,8 @@ type bug struct {
 	run  string
 	also []tests
 	cost string // what it would cost a user
+
+	hangs bool // the tests notice by waiting until their limit on time
 }
 
 // tests are those of a package whose names match run.

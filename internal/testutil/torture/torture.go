@@ -10,6 +10,7 @@
 //
 // The environment says what is asked for:
 //
+//	MMJOURNAL_LONG      1: the long counts, see [Count]
 //	MMJOURNAL_RUNS      how many runs, instead of the test's own number
 //	MMJOURNAL_TIME      stop after this long (a time.Duration), whatever the number
 //	MMJOURNAL_SEED      one run with this seed
@@ -26,6 +27,21 @@ import (
 	"testing"
 	"time"
 )
+
+// Count chooses how much a test does: short with go test -short, long if MMJOURNAL_LONG is 1, which
+// make test-long sets, and also if the environment asks for runs of its own; usual otherwise. The
+// parameters of a single run must not depend on it: a seed alone repeats a run.
+func Count(short, usual, long int64) int64 {
+	switch {
+	case os.Getenv("MMJOURNAL_RUNS") != "", os.Getenv("MMJOURNAL_SEED") != "":
+		return long
+	case testing.Short():
+		return short
+	case os.Getenv("MMJOURNAL_LONG") == "1":
+		return long
+	}
+	return usual
+}
 
 // Progress is how far the runs of one fault have come.
 type Progress struct {

@@ -73,3 +73,24 @@ func TestCounter(t *testing.T) {
 		t.Errorf("%v", seeds)
 	}
 }
+
+func TestCount(t *testing.T) {
+	for _, name := range []string{"MMJOURNAL_RUNS", "MMJOURNAL_LONG", "MMJOURNAL_SEED"} {
+		t.Setenv(name, "")
+	}
+	least, most := int64(2), int64(3)
+	if testing.Short() {
+		least, most = 1, 1
+	}
+	if got := Count(1, 2, 3); got != least {
+		t.Errorf("%d, want %d", got, least)
+	}
+	t.Setenv("MMJOURNAL_LONG", "1")
+	if got := Count(1, 2, 3); got != most {
+		t.Errorf("MMJOURNAL_LONG: %d, want %d", got, most)
+	}
+	t.Setenv("MMJOURNAL_SEED", "5")
+	if got := Count(1, 2, 3); got != 3 {
+		t.Errorf("MMJOURNAL_SEED: %d, want 3", got)
+	}
+}
