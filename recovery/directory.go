@@ -293,5 +293,5 @@ func ours(e fs.DirEntry) bool {
 	}
 	base := strings.TrimSuffix(name, segment.TempSuffix)
 	_, isSegment := segment.ParseFileName(base)
-	return isSegment || base == segment.JournalName || name == segment.LockName
+	return isSegment || base == segment.JournalName || base == segment.LockName
 }

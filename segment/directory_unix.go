@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +22,10 @@ type Directory struct {
 	opts DirOptions
 	own  attributes // of new files
 
-	// Where the directory was when it was opened: its path without links, and its parent.
+	adorned atomic.Bool // it was said that new files do not get them
+
+	// Where the directory was when it was opened: its path without links, "" if that is not known,
+	// and its parent.
 	resolved string
 	id       inode
 	parent   inode
@@ -59,41 +62,64 @@ func OpenDir(path string, o DirOptions) (*Directory, error) {
 	return d, nil
 }
 
-// locate notes which directory this is, and where.
+// locate notes which directory this is, and where. If its path cannot be found out, or leads to
+// another directory already, Check does not ask where it leads.
 func (d *Directory) locate() error {
 	var st unix.Stat_t
-	if err := unix.Fstat(d.fd(), &st); err != nil {
+	if err := retry(func() error { return unix.Fstat(d.fd(), &st) }); err != nil {
 		return err
 	}
 	d.id = inodeOf(&st)
-	abs, err := filepath.Abs(d.path)
+	path, err := filepath.Abs(d.path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
 	if err != nil {
-		return err
+		return nil
 	}
-	if d.resolved, err = filepath.EvalSymlinks(abs); err != nil {
-		d.resolved = abs // some parent may not be read: then Check concludes less
+	// The working directory may have changed since the directory was opened.
+	id, err := inodeAt(unix.AT_FDCWD, path)
+	if err != nil || id != d.id {
+		return nil
 	}
-	if err := unix.Stat(filepath.Dir(d.resolved), &st); err == nil {
-		d.parent = inodeOf(&st)
+	if d.parent, err = inodeAt(unix.AT_FDCWD, filepath.Dir(path)); err == nil {
+		d.resolved = path
 	}
 	return nil
 }
 
-// attributes returns what new files get: what JOURNAL has, if it is a file that nothing else names,
-// or else the mode of the options, and for root the directory's owner.
+// inodeAt returns which file a path leads to.
+func inodeAt(dir int, path string) (inode, error) {
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Fstatat(dir, path, &st, 0) }); err != nil {
+		return inode{}, err
+	}
+	return inodeOf(&st), nil
+}
+
+// attributes returns what new files get: what JOURNAL has, or else the mode of the options, and for
+// root the directory's owner. Somebody who may write to the directory, but does not own it, may have
+// given a file of another owner the name JOURNAL: one that has other names, too, counts only if its
+// owner is the directory's.
 func (d *Directory) attributes() attributes {
 	a := attributes{mode: 0o600, uid: -1, gid: -1}
 	if d.opts.Mode != 0 {
 		a.mode = uint32(d.opts.Mode.Perm()) & 0o666
 	}
-	var st unix.Stat_t
-	err := unix.Fstatat(d.fd(), JournalName, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil && isRegular(&st) && st.Nlink == 1 {
-		a.mode = uint32(st.Mode) & 0o666 //nolint:unconvert // the types differ by system
-	} else if unix.Geteuid() != 0 || unix.Fstat(d.fd(), &st) != nil {
+	var dir, st unix.Stat_t
+	if err := retry(func() error { return unix.Fstat(d.fd(), &dir) }); err != nil {
 		return a
 	}
-	a.uid, a.gid = int(st.Uid), int(st.Gid)
+	err := retry(func() error {
+		return unix.Fstatat(d.fd(), JournalName, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	switch {
+	case err == nil && isRegular(&st) && (st.Nlink == 1 || st.Uid == dir.Uid):
+		a.mode = uint32(st.Mode) & 0o666 //nolint:unconvert // the types differ by system
+		a.uid, a.gid = int(st.Uid), int(st.Gid)
+	case unix.Geteuid() == 0:
+		a.uid, a.gid = int(dir.Uid), int(dir.Gid)
+	}
 	return a
 }
 
@@ -110,25 +136,40 @@ func (d *Directory) Close() error { return errors.Join(d.unlock(), d.f.Close()) 
 
 // Check implements [FS]. The directory counts as replaced if its parent has another one under its
 // name, or something is mounted over it. If it was moved, or if its path cannot be followed any
-// more, it is the same directory still. It also checks that nobody has taken the lock.
+// more, it is the same directory still. Check also sees to the lock: see [Directory.Lock].
 func (d *Directory) Check() error {
 	var st unix.Stat_t
-	if err := unix.Fstat(d.fd(), &st); err != nil {
-		return &fs.PathError{Op: "stat", Path: d.path, Err: err}
-	}
-	if st.Nlink == 0 {
+	err := retry(func() error { return unix.Fstat(d.fd(), &st) })
+	switch {
+	case err == nil && st.Nlink == 0, errors.Is(err, unix.ESTALE), errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%s: %w: it was removed", d.path, ErrReplaced)
-	}
-	if err := unix.Stat(d.resolved, &st); err == nil && inodeOf(&st) != d.id && d.sameParent() {
+	case err != nil:
+		return &fs.PathError{Op: "stat", Path: d.path, Err: err}
+	case d.replaced():
 		return fmt.Errorf("%s: %w: its path leads to another directory now", d.path, ErrReplaced)
 	}
 	return d.checkLock()
 }
 
-func (d *Directory) sameParent() bool {
-	var st unix.Stat_t
-	err := unix.Stat(filepath.Dir(d.resolved), &st)
-	return err == nil && inodeOf(&st) == d.parent
+// replaced reports whether the directory's parent has another one under its name. A path that leads
+// elsewhere is not enough: it may lead through another parent by now.
+func (d *Directory) replaced() bool {
+	if d.resolved == "" {
+		return false
+	}
+	if id, err := inodeAt(unix.AT_FDCWD, d.resolved); err != nil || id == d.id {
+		return false
+	}
+	parent, err := openRetry(unix.AT_FDCWD, filepath.Dir(d.resolved), lookup|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(parent)
+	if id, err := inodeAt(parent, "."); err != nil || id != d.parent {
+		return false
+	}
+	id, err := inodeAt(parent, filepath.Base(d.resolved))
+	return err == nil && id != d.id
 }
 
 // name returns the name in this directory that a path stands for.
@@ -158,7 +199,9 @@ func (d *Directory) ReadDir(dir string) ([]fs.DirEntry, error) {
 	list := make([]fs.DirEntry, 0, len(names))
 	for _, name := range names {
 		var st unix.Stat_t
-		err := unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		err := retry(func() error {
+			return unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		})
 		if errors.Is(err, unix.ENOENT) {
 			continue // removed since
 		}
@@ -220,38 +263,46 @@ func (d *Directory) open(name, path string, mode OpenMode) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
+	err = retry(func() error { return unix.Fstat(fd, &st) })
 	if err == nil && !isRegular(&st) { // O_NONBLOCK: a FIFO must not block
 		err = errNotRegular
 	}
 	if err == nil && mode == Create {
-		err = d.adorn(f)
+		d.adorn(f, &st)
 	}
 	if err == nil && isSegmentPath(name) {
 		err = d.share(f, name, inodeOf(&st))
 	}
-	if err != nil {
-		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: err}, f.Close())
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	err = errors.Join(&fs.PathError{Op: "open", Path: path, Err: err}, f.Close())
+	if mode == Create {
+		err = errors.Join(err, unix.Unlinkat(d.fd(), name, 0))
+	}
+	return nil, err
 }
 
-// adorn gives a new file its owner, then its mode: in this order nobody sees more than they may. A
-// process that may not give files away keeps them.
-func (d *Directory) adorn(f *os.File) error {
-	fd := int(f.Fd())
-	if d.own.uid >= 0 {
-		var st unix.Stat_t
-		err := unix.Fstat(fd, &st)
-		if err == nil && (int(st.Uid) != d.own.uid || int(st.Gid) != d.own.gid) {
-			err = unix.Fchown(fd, d.own.uid, d.own.gid)
+// adorn gives a new file its owner, then its mode: in this order nobody sees more than they may.
+// Where that is not allowed, or the file system has no owners or modes, the file keeps what it has.
+func (d *Directory) adorn(f *os.File, st *unix.Stat_t) {
+	fd, mode, warning := int(f.Fd()), d.own.mode, ""
+	if d.own.uid >= 0 && (int(st.Uid) != d.own.uid || int(st.Gid) != d.own.gid) {
+		err := retry(func() error { return unix.Fchown(fd, d.own.uid, d.own.gid) })
+		if err != nil {
+			warning = "owner that JOURNAL has: " + err.Error()
+			err = retry(func() error { return unix.Fchown(fd, -1, d.own.gid) })
 		}
 		if err != nil {
-			d.warn(fmt.Sprintf("%s: a new file does not get the owner that JOURNAL has: %v",
-				f.Name(), err))
+			mode &^= 0o060 // it would be another group's
 		}
 	}
-	return unix.Fchmod(fd, d.own.mode)
+	if err := retry(func() error { return unix.Fchmod(fd, mode) }); err != nil {
+		warning = "mode that JOURNAL has: " + err.Error()
+	}
+	if warning != "" && !d.adorned.Swap(true) {
+		d.warn(f.Name() + ": new files do not get the " + warning)
+	}
 }
 
 // share takes the shared lock on a segment's file that was opened by a name. If somebody has the
@@ -260,11 +311,16 @@ func (d *Directory) adorn(f *os.File) error {
 // lock is held, the name may lead to another file: this one has been recycled since.
 func (d *Directory) share(f *os.File, name string, id inode) error {
 	ok, err := share(f)
-	if err != nil {
-		return err
+	if err != nil && !d.opts.Unlocked {
+		return fmt.Errorf("%w (without a lock on it the writer may write over the file while it is "+
+			"read; use another file system, or set Options.Unlocked and leave Options.Spares 0)", err)
 	}
+	ok = ok || err != nil
 	var st unix.Stat_t
-	here := unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && inodeOf(&st) == id
+	err = retry(func() error {
+		return unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	here := err == nil && inodeOf(&st) == id
 	switch {
 	case !here:
 		return errRecycled
@@ -308,11 +364,10 @@ func (d *Directory) SyncDir(dir string) error {
 		return &fs.PathError{Op: "sync", Path: dir, Err: fs.ErrInvalid}
 	}
 	err := syncDir(d.f)
-	cannot := errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported)
-	if cannot && d.opts.NoDirSync {
+	if cannotSync(err) && d.opts.NoDirSync {
 		return nil
 	}
-	if cannot {
+	if cannotSync(err) {
 		return fmt.Errorf("%w (this file system cannot sync directories, so a power cut may take "+
 			"segments away; Options.NoDirSync accepts that)", err)
 	}
@@ -325,21 +380,21 @@ func (d *Directory) warn(text string) {
 	}
 }
 
-// openRetry is openat(2) with close-on-exec. A signal may interrupt it on file systems that wait.
-func openRetry(dir int, name string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
+// openRetry is openat(2) with close-on-exec.
+func openRetry(dir int, name string, flags int, mode uint32) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)
+		return err
+	})
+	return fd, err
 }
 
-// writerLock is the lock of the one writer: see [Directory.Lock].
-type writerLock struct {
-	mu     sync.Mutex
-	held   bool
-	f      *os.File // LOCK; nil if it is not there
-	id     inode
-	warned bool // that LOCK is not as it should be
+// retry repeats a system call that a signal has interrupted, as file systems that wait for somebody
+// let it.
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

@@ -15,3 +15,6 @@ func links(f *os.File) (int, error) {
 	}
 	return int(st.Nlink), nil
 }
+
+// lookup opens a directory to look a name up in it.
+const lookup = unix.O_RDONLY

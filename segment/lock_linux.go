@@ -41,3 +41,17 @@ func sole(f *os.File) bool {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink == 1
 }
+
+// lockIsLocal reports whether other machines do not see the lock on a directory: these file systems
+// pass on the locks of files at most.
+func lockIsLocal(dir *os.File) bool {
+	var st unix.Statfs_t
+	err := retry(func() error { return unix.Fstatfs(int(dir.Fd()), &st) })
+	return err == nil && localLocks[uint32(st.Type)]
+}
+
+var localLocks = map[uint32]bool{
+	unix.NFS_SUPER_MAGIC: true, unix.FUSE_SUPER_MAGIC: true, unix.V9FS_MAGIC: true,
+	unix.SMB_SUPER_MAGIC: true, unix.CIFS_SUPER_MAGIC: true, unix.SMB2_SUPER_MAGIC: true,
+	unix.CEPH_SUPER_MAGIC: true, unix.AFS_SUPER_MAGIC: true, unix.CODA_SUPER_MAGIC: true,
+}

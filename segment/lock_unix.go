@@ -5,9 +5,11 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +27,15 @@ const (
 	busyStep = 10 * time.Millisecond
 )
 
+// writerLock is the lock of the one writer: see [Directory.Lock].
+type writerLock struct {
+	mu     sync.Mutex
+	held   bool
+	f      *os.File // LOCK; nil if there was no space for it
+	id     inode    // of f
+	warned bool     // that LOCK is not as it should be
+}
+
 // Lock takes the writer's lock, or fails with ErrLocked. The lock ends with Close, or with the
 // process, however it ends; a child process that has inherited the descriptors keeps it.
 func (d *Directory) Lock() error {
@@ -32,7 +43,7 @@ func (d *Directory) Lock() error {
 		return nil
 	}
 	for end := time.Now().Add(busyWait); ; time.Sleep(busyStep) {
-		err := d.lockDirectory()
+		err := flock(d.f, unix.LOCK_EX)
 		if err == nil {
 			break
 		}
@@ -49,37 +60,40 @@ func (d *Directory) Lock() error {
 	}
 	d.lock.mu.Lock()
 	defer d.lock.mu.Unlock()
-	d.lock.held = true
 	if err := d.lockFileLocked(); err != nil {
-		d.lock.held = false
 		return errors.Join(err, flock(d.f, unix.LOCK_UN))
 	}
+	d.lock.held = true
 	return nil
 }
-
-func (d *Directory) lockDirectory() error { return flock(d.f, unix.LOCK_EX) }
 
 // unlock gives up LOCK; the directory's lock ends with its descriptor.
 func (d *Directory) unlock() error {
 	d.lock.mu.Lock()
 	defer d.lock.mu.Unlock()
 	d.lock.held = false
-	if d.lock.f == nil {
-		return nil
-	}
+	return d.dropLocked()
+}
+
+// dropLocked closes LOCK.
+func (d *Directory) dropLocked() error {
 	f := d.lock.f
 	d.lock.f = nil
+	if f == nil {
+		return nil
+	}
 	return f.Close()
 }
 
-// probe reports whether a writer has LOCK, and who it is.
+// probe reports whether a writer has LOCK, and who it is. It asks for a shared lock, which excludes
+// nobody else who probes.
 func (d *Directory) probe() (who string, held bool) {
 	f, err := d.open(LockName, d.lockPath(), ReadWrite)
 	if err != nil {
 		return "", false
 	}
 	defer f.Close()
-	if err := flock(f, unix.LOCK_EX); errors.Is(err, unix.EWOULDBLOCK) {
+	if err := flock(f, unix.LOCK_SH); errors.Is(err, unix.EWOULDBLOCK) {
 		return holder(f), true
 	}
 	return "", false
@@ -87,105 +101,136 @@ func (d *Directory) probe() (who string, held bool) {
 
 func (d *Directory) lockPath() string { return filepath.Join(d.path, LockName) }
 
-// lockFileLocked opens or makes LOCK, and locks it. The directory is locked.
-func (d *Directory) lockFileLocked() error {
+// lockTries is how often LOCK may be replaced while it is being locked.
+const lockTries = 10
+
+// lockFileLocked opens or makes LOCK, and locks it. The directory is locked. A disk without room for
+// LOCK is no reason not to open the journal.
+func (d *Directory) lockFileLocked() (err error) {
+	for range lockTries {
+		var f *os.File
+		f, err = d.openLock()
+		switch {
+		case isFull(err) && !lockIsLocal(d.f):
+			d.warnLocked("no space for the file", err)
+			return nil
+		case errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist): // now, not before
+			continue
+		case err != nil:
+			return fmt.Errorf("lock %s: %w", d.path, err)
+		}
+		if err = d.takeLocked(f); err == nil {
+			return nil
+		}
+		_ = f.Close()
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return fmt.Errorf("lock %s: %s is replaced again and again: %w", d.path, LockName, err)
+}
+
+// openLock opens LOCK, or makes it. Where it is the file of another journal, too, which this one was
+// copied from by hard links, or the other way round, it makes another one: a writer of each journal
+// locks its own.
+func (d *Directory) openLock() (*os.File, error) {
 	f, err := d.open(LockName, d.lockPath(), ReadWrite)
-	if errors.Is(err, unix.ENOENT) {
-		return d.newLockLocked(LockName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.open(LockName, d.lockPath(), Create)
 	}
 	if err != nil {
-		return fmt.Errorf("lock %s: %w", d.path, err)
+		return nil, err
 	}
-	err = flock(f, unix.LOCK_EX)
-	n, linkErr := links(f)
-	switch {
-	case linkErr == nil && n > 1:
-		// The file is that of another journal, too, which this one was copied from by hard links.
-		// Its own writer locks the same file.
-		f.Close()
-		return d.newLockLocked(LockName + TempSuffix)
-	case errors.Is(err, unix.EWOULDBLOCK):
-		err = fmt.Errorf("%s: %w by %s", d.path, ErrLocked, holder(f))
-	case err != nil:
-		err = lockError(d.lockPath(), err)
-	default:
-		return d.tookLocked(f)
+	n, err := links(f)
+	if err != nil || n <= 1 {
+		return f, nil // on some file systems the number says nothing
 	}
-	f.Close()
-	return err
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	const tmp = LockName + TempSuffix
+	_ = unix.Unlinkat(d.fd(), tmp, 0) // what an earlier process has left
+	f, err = d.open(tmp, filepath.Join(d.path, tmp), Create)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Renameat(d.fd(), tmp, d.fd(), LockName); err != nil {
+		return nil, errors.Join(&fs.PathError{Op: "rename", Path: f.Name(), Err: err}, f.Close(),
+			unix.Unlinkat(d.fd(), tmp, 0))
+	}
+	return f, nil
 }
 
-// newLockLocked makes a LOCK of the directory's own, by way of another name if there is one. A disk
-// without room for it is no reason not to open the journal: the directory is locked.
-func (d *Directory) newLockLocked(name string) error {
-	path := filepath.Join(d.path, name)
-	if name != LockName {
-		_ = unix.Unlinkat(d.fd(), name, 0) // what an earlier process has left
-	}
-	f, err := d.open(name, path, Create)
-	if isFull(err) {
-		d.lock.f, d.lock.warned = nil, true
-		d.warn(path + ": no space for the file; the directory's own lock is held alone")
-		return nil
-	}
-	if err == nil {
-		if err = flock(f, unix.LOCK_EX); err != nil {
-			err = lockError(path, err)
-		}
-	}
-	if err == nil && name != LockName {
-		err = unix.Renameat(d.fd(), name, d.fd(), LockName)
+var errMoved = errors.New("it has another name now")
+
+// takeLocked locks f and notes that it is LOCK, with the process id in it. The error is errMoved if
+// it is not LOCK any more.
+func (d *Directory) takeLocked(f *os.File) error {
+	err := flockSoon(f)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("%s: %w by %s", d.path, ErrLocked, holder(f))
 	}
 	if err != nil {
-		if f != nil {
-			f.Close()
-		}
-		return fmt.Errorf("lock %s: %w", d.path, err)
+		return lockError(d.lockPath(), err)
 	}
-	return d.tookLocked(f)
-}
-
-// tookLocked notes which file was locked, and leaves the process id in it.
-func (d *Directory) tookLocked(f *os.File) error {
 	var st unix.Stat_t
-	err := unix.Fstat(int(f.Fd()), &st)
-	if err == nil {
-		err = writePid(f)
+	if err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
+		return fmt.Errorf("lock %s: %w", d.path, err)
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("lock %s: %w", d.path, err), f.Close())
+	if d.lockInode() != inodeOf(&st) {
+		return errMoved
 	}
-	if d.lock.f != nil {
-		d.lock.f.Close()
+	if err := writePid(f); err != nil {
+		return fmt.Errorf("lock %s: %w", d.path, err)
 	}
+	_ = d.dropLocked() // nothing was written to it
 	d.lock.f, d.lock.id, d.lock.warned = f, inodeOf(&st), false
 	return nil
 }
 
+// lockInode returns which file LOCK is; the zero value if that is not known.
+func (d *Directory) lockInode() (id inode) {
+	var st unix.Stat_t
+	err := retry(func() error {
+		return unix.Fstatat(d.fd(), LockName, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	if err != nil {
+		return inode{}
+	}
+	return inodeOf(&st)
+}
+
+// warnLocked says once that LOCK is not as it should be.
+func (d *Directory) warnLocked(what string, err error) {
+	if !d.lock.warned {
+		d.warn(fmt.Sprintf("%s: %s (%v); the directory's own lock is held alone", d.lockPath(), what, err))
+	}
+	d.lock.warned = true
+}
+
 // checkLock sees to it that LOCK is the file that this writer has locked. If it was removed or
-// replaced, and nobody has locked what is there now, it is locked again.
+// replaced, and no writer has locked what is there now, it is locked again. Where other machines do
+// not see the directory's lock, another writer may have come in between.
 func (d *Directory) checkLock() error {
 	d.lock.mu.Lock()
 	defer d.lock.mu.Unlock()
-	if !d.lock.held {
+	if !d.lock.held || d.lock.f != nil && d.lockInode() == d.lock.id {
 		return nil
 	}
-	var st unix.Stat_t
-	err := unix.Fstatat(d.fd(), LockName, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if d.lock.f != nil && err == nil && inodeOf(&st) == d.lock.id || d.lock.warned {
-		return nil
+	if d.lock.f != nil && lockIsLocal(d.f) {
+		return fmt.Errorf("%s: %w: %s was removed or replaced, and here another machine does not see "+
+			"the directory's own lock", d.path, ErrReplaced, LockName)
 	}
-	if d.lock.f != nil {
+	if d.lock.f != nil && !d.lock.warned {
 		d.warn(d.lockPath() + ": it was removed or replaced while the journal is open; it must " +
 			"stay where it is. The directory's own lock has kept other writers out")
 	}
-	err = d.lockFileLocked()
+	err := d.lockFileLocked()
 	if errors.Is(err, ErrLocked) {
-		return fmt.Errorf("%w: another writer has %s", ErrReplaced, LockName)
+		return fmt.Errorf("%s: %w: another writer has %s", d.path, ErrReplaced, LockName)
 	}
 	if err != nil {
-		d.lock.warned = true
-		d.warn(err.Error() + "; the directory's own lock is held alone")
+		d.warnLocked("it is not locked", err)
 	}
 	return nil
 }
@@ -219,12 +264,20 @@ func holder(f *os.File) string {
 	return "another process"
 }
 
-// flock is flock(2) without waiting.
-func flock(f *os.File, how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		if !errors.Is(err, unix.EINTR) {
+// flockSoon takes the exclusive lock; whoever probes has a shared one for a moment.
+func flockSoon(f *os.File) error {
+	for end := time.Now().Add(busyWait); ; time.Sleep(busyStep) {
+		err := flock(f, unix.LOCK_EX)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
 			return err
 		}
 	}
 }
+
+// flock is flock(2) without waiting.
+func flock(f *os.File, how int) error {
+	return retry(func() error { return flockCall(int(f.Fd()), how|unix.LOCK_NB) })
+}
+
+// flockCall is flock(2); tests make it fail.
+var flockCall = unix.Flock

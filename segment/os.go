@@ -46,7 +46,15 @@ func CreateDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return SyncPath(parent)
+	if err := SyncPath(parent); !cannotSync(err) {
+		return err
+	}
+	return nil // as at every directory above; OpenDir's says whether that is accepted
+}
+
+// cannotSync reports whether an error means that a file system does not sync directories.
+func cannotSync(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
 }
 
 // SyncPath makes the names in the directory at a path durable.
