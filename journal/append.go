@@ -229,10 +229,14 @@ func (j *Journal) cutLocked(l segment.Link, v view) error {
 	return j.linkLocked(seg, l, v)
 }
 
-// unprepared sorts errors of preparing files: all can be retried but for one.
+// unprepared sorts errors of preparing files: all can be retried, unless it is not known which names
+// the directory has, or it is not the journal's any more.
 func (j *Journal) unprepared(op string, err error) error {
 	if fatal(err) {
 		return j.fail(err)
+	}
+	if err := j.checkDirectory(); err != nil {
+		return err
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }
@@ -248,6 +252,9 @@ func (j *Journal) rollLocked() error {
 		return j.unprepared("prepare a segment", err)
 	}
 	err = j.checkDirectory()
+	if err == nil {
+		err = j.checkSegment(j.mu.writer.Segment())
+	}
 	if err == nil {
 		err = j.endGroupLocked()
 	}

@@ -158,9 +158,12 @@ func syncParents(dir string, syncDir func(dir string) error) error {
 		return nil
 	}
 	abs, err := filepath.Abs(dir)
-	for err == nil && filepath.Dir(abs) != abs {
-		abs = filepath.Dir(abs)
+	for up := dir; err == nil && filepath.Dir(abs) != abs; {
+		abs, up = filepath.Dir(abs), up+"/.."
 		err = syncDir(abs)
+		if errors.Is(err, syscall.ENAMETOOLONG) { // from the root, but not from here
+			err = syncDir(up)
+		}
 		// EINVAL, ENOTSUP: a file system that cannot sync directories, such as /proc.
 		if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) ||
 			errors.Is(err, errors.ErrUnsupported) {
@@ -235,6 +238,9 @@ func open(
 		err = j.create()
 	} else {
 		err = j.adopt(st)
+	}
+	if err == nil {
+		err = probeMapping(fsys, dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, j.release())
@@ -414,14 +420,6 @@ func fatal(err error) bool {
 	return errors.Is(err, segment.ErrUnnamed) || errors.Is(err, ErrReplaced)
 }
 
-// checkDirectory makes the journal fail if its directory was removed or replaced.
-func (j *Journal) checkDirectory() error {
-	if err := j.fsys.Check(); err != nil {
-		return j.fail(err)
-	}
-	return nil
-}
-
 // failed returns the first failure, or nil.
 func (j *Journal) failed() error {
 	if p := j.failure.Load(); p != nil {
@@ -457,7 +455,7 @@ func (j *Journal) Close() error {
 // closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost:
 // the next Open only has more to check. The caller has the syncer's turn.
 func (j *Journal) closeCleanly() error {
-	if err := j.checkDirectory(); err != nil {
+	if err := j.checkFiles(); err != nil {
 		return err
 	}
 	if err := j.syncAll(); err != nil || j.atClosingMark() {

@@ -9,6 +9,9 @@ import (
 // traceEnv names the directory in which appendForTrace works.
 const traceEnv = "MMJOURNAL_TRACE_DIR"
 
+// childWork is what a child does in the directory that an environment variable names.
+var childWork = map[string]func(dir string) error{traceEnv: appendForTrace}
+
 // TestMain runs the tests, or, in a process that a test has started, what that test wants done
 // there.
 func TestMain(m *testing.M) {
@@ -18,12 +21,14 @@ func TestMain(m *testing.M) {
 	if args := os.Getenv(soakEnv); args != "" {
 		os.Exit(soakChild(args))
 	}
-	if dir := os.Getenv(traceEnv); dir != "" {
-		if err := appendForTrace(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, work := range childWork {
+		if dir := os.Getenv(env); dir != "" {
+			if err := work(dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

@@ -48,7 +48,7 @@ const (
 func parseSegments(files map[string][]byte) (all []rawSegment) {
 	for path, b := range files {
 		name, ok := strings.CutSuffix(filepath.Base(path), ".seg")
-		if !ok || len(b) < 8192 {
+		if !ok || len(b) < 8192 || filepath.Dir(path) == besideDir {
 			continue
 		}
 		ordinal, _ := strconv.ParseUint(name, 10, 64)

@@ -95,9 +95,10 @@ type Options struct {
 	// group.
 	FileMode fs.FileMode
 
-	// Unlocked makes Open take no lock, for file systems that have none: flock(2) fails there, and
-	// without this option so does Open. The price: nothing notices a second writer, and two of them
-	// destroy the journal. Whoever sets it must keep others away by other means.
+	// Unlocked makes Open and OpenReadOnly do without locks, for file systems that have none: flock(2)
+	// fails there, and without this option so do they. The price: nothing notices a second writer, and
+	// two of them destroy the journal; and no writer may set Spares, because it would not notice
+	// readers. Whoever sets it must keep others away by other means.
 	Unlocked bool
 
 	// NoDirSync accepts file systems that cannot sync a directory; without this option Open fails

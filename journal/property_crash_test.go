@@ -3,6 +3,8 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 
 	"pgregory.net/rapid"
 
@@ -60,6 +62,9 @@ func (m *machine) end() error {
 	case m.failed == nil && !m.broke(err):
 		return fmt.Errorf("I9: close: %w", err)
 	}
+	if err := m.untouched(); err != nil {
+		return err
+	}
 	if h, n := m.d.Leaks(); h != 0 || n != 0 {
 		return fmt.Errorf("I12: %d handles and %d mappings are open after Close", h, n)
 	}
@@ -114,4 +119,42 @@ func (m *machine) next(t *rapid.T, crash func()) {
 	}
 	m.level(t)
 	m.must(t, m.open())
+}
+
+const besideDir = "/beside"
+
+// makeBeside makes another journal on the disk, which nothing may touch.
+func (m *machine) makeBeside() error {
+	if err := m.d.MkdirAll(besideDir); err != nil {
+		return err
+	}
+	j, err := journal.OpenFS(m.d, besideDir, m.options())
+	if err != nil {
+		return err
+	}
+	for i := range 10 {
+		if _, err := j.Append(make([]byte, 100*i)); err != nil {
+			return err
+		}
+	}
+	err = j.Close()
+	m.beside = m.filesBeside()
+	return err
+}
+
+func (m *machine) filesBeside() map[string]string {
+	all := map[string]string{}
+	for path, b := range m.d.Files() {
+		if filepath.Dir(path) == besideDir {
+			all[path] = string(b)
+		}
+	}
+	return all
+}
+
+func (m *machine) checkBeside() error {
+	if !maps.Equal(m.filesBeside(), m.beside) {
+		return errors.New("I16: the journal beside is not what it was")
+	}
+	return nil
 }

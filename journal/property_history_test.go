@@ -114,6 +114,7 @@ func history(t *rapid.T, sum *historyTally) {
 		Coarse: simdisk.IsTemporary,
 	})
 	m := &machine{life: *w.first(nil), sum: sum}
+	m.must(t, m.makeBeside())
 	m.level(t)
 	m.must(t, m.open())
 	t.Repeat(map[string]func(*rapid.T){
@@ -142,13 +143,14 @@ func history(t *rapid.T, sum *historyTally) {
 	m.disarm()
 	m.closeReader(t)
 	m.must(t, m.end())
+	m.must(t, m.checkBeside())
 }
 
 var (
 	few   = rapid.IntRange(0, 9)
 	sizes = rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(100, 600), rapid.IntRange(0, 3800))
 	rooms = rapid.SampledFrom([]int{0, 8, 16, 48, 56, 64, 80, 112, 168})
-	kinds = rapid.SampledFrom([]syscall.Errno{syscall.EIO, syscall.ENOSPC})
+	kinds = rapid.SampledFrom([]error{syscall.EIO, syscall.ENOSPC, journal.ErrReplaced})
 	modes = rapid.SampledFrom([]journal.Durability{
 		journal.Synced, journal.Published, journal.Published, journal.Interval,
 	})

@@ -22,6 +22,8 @@ type machine struct {
 	ops    *simdisk.Ops // an operation that is to fail; nil: none
 	inject error        // how
 	hurt   bool         // an operation has failed on this disk
+	gone   uint64       // the disk's generation since the journal has failed with ErrReplaced
+	beside map[string]string
 	reader *journal.Journal
 	shown  image // what the reader shows
 }
@@ -89,12 +91,16 @@ func (m *machine) arm(t *rapid.T) {
 		FailAt: rapid.IntRange(0, 25).Draw(t, "operation"), Err: m.inject,
 		Sticky: rapid.Bool().Draw(t, "sticky"),
 	}
+	replaced := errors.Is(m.inject, journal.ErrReplaced)
+	if replaced { // that does not pass, and is looked for less often
+		m.ops.FailAt, m.ops.Sticky = m.ops.FailAt/5, true
+	}
 	m.d.OnOp = func(op simdisk.Op) error {
 		if op.Kind == simdisk.OpStore || m.ops == nil {
 			return nil
 		}
 		err := m.ops.Hook(op)
-		m.hurt = m.hurt || err != nil
+		m.hurt = m.hurt || err != nil && !replaced
 		return err
 	}
 }
@@ -118,7 +124,7 @@ func (m *machine) step(t *rapid.T, s step) {
 		t.Fatalf("step %+v: %v", s, err)
 	case errors.Is(err, journal.ErrFailed):
 		m.sum.failures++
-		m.failed = err
+		m.failed, m.gone = err, m.d.Generation()
 		m.disarm()
 		return
 	}
@@ -151,6 +157,15 @@ func (m *machine) refused(t *rapid.T) {
 		t.Fatalf("I9: failed, but durable went from %d to %d", durable, m.j.Durable())
 	}
 	m.or.watermark(durable)
+	m.must(t, m.untouched())
+}
+
+// untouched returns an error if a journal that has lost its directory still writes.
+func (m *machine) untouched() error {
+	if errors.Is(m.failed, journal.ErrReplaced) && m.d.Generation() != m.gone {
+		return errors.New("I16: the directory is another journal's, and something was written there")
+	}
+	return nil
 }
 
 // check holds everything that can be read against the model.

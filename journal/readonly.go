@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"mmjournal/recovery"
 	"mmjournal/segment"
@@ -11,7 +12,8 @@ import (
 // OpenReadOnly opens the journal in dir for reading, as it is at that moment. It works beside a
 // live writer, and changes nothing, ever. (On Linux it has a shared lock on each file that it
 // reads, so that the writer does not write over it.) Durable returns what the journal itself proves
-// to be durable. o may be nil; only VerifyOnOpen, ReadDamaged and Logger count.
+// to be durable. o may be nil; only VerifyOnOpen, ReadDamaged, Unlocked
+// and Logger count.
 //
 // Records that the writer truncates later stay readable until Close. Errors: ErrNotExist,
 // ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving, ErrFileLocked, and those
@@ -21,7 +23,10 @@ func OpenReadOnly(dir string, o *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := recovery.OpenDir(dir)
+	d, err := segment.OpenDir(dir, segment.DirOptions{Unlocked: opts.Unlocked})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s: %w: %w", dir, ErrNotExist, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal for reading: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,7 @@ const (
 // soakArgs is what a child is to do.
 type soakArgs struct {
 	Dir        string
+	Beside     string // another journal, in a directory of the same name
 	Seed       uint64
 	Life       uint32
 	Durability journal.Durability
@@ -67,9 +69,7 @@ func soakChild(args string) int {
 	}
 	p.report(report{kind: beginning})
 	var err error
-	p.j, err = journal.Open(p.Dir, &journal.Options{Spares: 2,
-		SegmentSize: p.Segment, Durability: p.Durability, SyncInterval: 1e6,
-	})
+	p.j, err = p.open()
 	if err != nil {
 		p.fail("%v", err)
 	}
@@ -97,6 +97,20 @@ func soakChild(args string) int {
 	close(p.retain)
 	others.Wait()
 	return 0
+}
+
+// open opens the journal by a relative path, and then goes to where another journal has that path.
+func (p *soakProcess) open() (*journal.Journal, error) {
+	if err := os.Chdir(filepath.Dir(p.Dir)); err != nil {
+		return nil, err
+	}
+	j, err := journal.Open(filepath.Base(p.Dir), &journal.Options{
+		Spares: 2, SegmentSize: p.Segment, Durability: p.Durability, SyncInterval: 1e6,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return j, os.Chdir(filepath.Dir(p.Beside))
 }
 
 // rand returns a goroutine's own random numbers.

@@ -3,8 +3,10 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,9 @@ import (
 // all at the same time, and is killed with SIGKILL: at work, within Open, within Close, or it
 // closes the journal; the next one goes on. A second process follows through all of these lives.
 // Every record that anybody is shown is held against the bytes that its author must have appended
-// there; whatever was reported to anybody must be there after each death, until it is dropped.
+// there; whatever was reported to anybody must be there after each death, until it is dropped. LOCK
+// is removed now and then, and the processes change to a directory that has another journal of the
+// same name: nobody touches that one.
 
 // soakLives returns how many processes write to a journal, one after the other. The first ones of a
 // seed are the same, however many there are.
@@ -45,13 +49,13 @@ func TestSoak(t *testing.T) {
 	var total soak
 	c := torture.Start(t, "soak", torture.Count(1, 1, 3))
 	for c.Next() {
-		s, err := soakOnce(t.TempDir(), c.Seed())
+		s, err := soakOnce(t, c.Seed())
 		if err != nil {
 			c.Violation("%+v: %v", s.args, err)
 		}
 		total.add(s)
 		c.Note("%s", total.note())
-		if err := os.RemoveAll(s.args.Dir); err != nil {
+		if err := os.RemoveAll(filepath.Dir(s.args.Dir)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -99,11 +103,18 @@ func (s *soak) note() string {
 }
 
 // soakOnce lets a journal live all its lives.
-func soakOnce(dir string, seed uint64) (*soak, error) {
+func soakOnce(t *testing.T, seed uint64) (*soak, error) {
+	dir := t.TempDir()
 	s := &soak{
-		args: soakArgs{Dir: dir, Seed: seed}, r: newRand(seed), book: newSoakBook(seed),
+		args: soakArgs{
+			Dir: filepath.Join(dir, "journal"), Beside: filepath.Join(dir, "beside", "journal"),
+			Seed: seed,
+		},
+		r: newRand(seed), book: newSoakBook(seed),
 		opening: time.Millisecond, closing: time.Millisecond,
 	}
+	makeJournal(t, s.args.Beside, "beside")
+	beside := tree(t, s.args.Beside)
 	f, err := startFollower(s.args, s.book)
 	if err != nil {
 		return s, err
@@ -127,6 +138,9 @@ func soakOnce(dir string, seed uint64) (*soak, error) {
 		}
 	}
 	s.soakFigures = s.book.figures
+	if !maps.Equal(tree(t, s.args.Beside), beside) {
+		err = errors.Join(err, errors.New("I16: the journal beside is not what it was"))
+	}
 	return s, err
 }
 
@@ -209,6 +223,9 @@ func (s *soak) listen(c *child, end ending, after int, part float64) (at ending,
 		case acknowledged:
 			if after--; end == killedAtWork && after == 0 {
 				c.kill()
+			}
+			if after%500 == 0 { // the writer makes it again
+				_ = os.Remove(filepath.Join(s.args.Dir, segment.LockName))
 			}
 		}
 	}

@@ -310,23 +310,14 @@ func (j *Journal) syncTo(pos segment.Position, last Seq, chain []*segment.Segmen
 		if err := j.syncSegment(seg); err != nil {
 			return j.fail(err)
 		}
-		if n, err := seg.Links(); err != nil || n == 0 {
-			return j.fail(removed(seg, err))
+		if err := j.checkSegment(seg); err != nil {
+			return err
 		}
 	}
-	// A sync succeeds in a directory that was removed, too, and in one that nobody finds any more.
 	if err := j.checkDirectory(); err != nil {
 		return err
 	}
 	return j.finishSync(pos, last, chain, time.Since(start))
-}
-
-// removed says that a segment's file has no name any more, unless that is not known.
-func removed(seg *segment.Segment, err error) error {
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("%s: %w: the file was removed", seg.Path(), ErrReplaced)
 }
 
 // syncSealed makes the full segments durable. It leaves the active one alone: the next append to a

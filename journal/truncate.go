@@ -75,7 +75,7 @@ func (j *Journal) change(op string, f func() error) error {
 	defer j.syncer.leave()
 	err := j.usable()
 	if err == nil {
-		err = j.checkDirectory()
+		err = j.checkFiles()
 	}
 	if err == nil {
 		err = f()

@@ -2,7 +2,8 @@ package seeded_test
 
 import "slices"
 
-var bugs = slices.Concat(protocolBugs, formatBugs, stageBugs, recycleBugs, laterBugs)
+var bugs = slices.Concat(protocolBugs, formatBugs, stageBugs, recycleBugs, laterBugs,
+	directoryBugs)
 
 // stageBugs are the traps of appends that are staged, and moved by the sync.
 var stageBugs = []bug{

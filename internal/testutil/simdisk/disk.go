@@ -64,11 +64,13 @@ const (
 	OpDatasync
 	OpMap
 	OpClose
+	OpCheck
 	OpStore // a group of stores into a mapping; told after it, an error is ignored
 )
 
 var opNames = [...]string{"mkdirall", "readdir", "open", "create", "rename", "remove", "syncdir",
-	"size", "read", "write", "truncate", "allocate", "sync", "datasync", "map", "close", "store"}
+	"size", "read", "write", "truncate", "allocate", "sync", "datasync", "map", "close", "check",
+	"store"}
 
 func (k OpKind) String() string { return opNames[k] }
 
@@ -190,8 +192,8 @@ func (d *Disk) lookup(path string) (*dir, string) {
 	return d.dirs[filepath.Clean(parent)], name
 }
 
-// Check implements [segment.FS]: nobody takes the directory away.
-func (d *Disk) Check() error { return nil }
+// Check implements [segment.FS]: nobody takes the directory away, unless OnOp says so.
+func (d *Disk) Check() error { return d.hook(OpCheck, "") }
 
 // MkdirAll makes a directory, which is durable at once.
 func (d *Disk) MkdirAll(path string) error {
@@ -330,7 +332,8 @@ func (d *Disk) SyncDir(path string) error {
 var ErrHalf = errors.New("half of it was done")
 
 // Ops counts operations and lets the k-th, from 0, fail with Err: once, or from then on.
-// Its Hook is made for [Disk.OnOp].
+// Its Hook is made for [Disk.OnOp]. If Err is ErrReplaced it counts checks of the directory, and
+// otherwise all but those.
 type Ops struct {
 	N      int
 	FailAt int   // -1: none
@@ -341,12 +344,15 @@ type Ops struct {
 
 // Hook counts op and returns the error that it is to fail with.
 func (o *Ops) Hook(op Op) error {
-	n := o.N
-	o.N++
 	err := o.Err
 	if err == nil {
 		err = syscall.EIO
 	}
+	if (op.Kind == OpCheck) != errors.Is(err, segment.ErrReplaced) {
+		return nil
+	}
+	n := o.N
+	o.N++
 	if n == o.FailAt {
 		o.kind = op.Kind
 		return fmt.Errorf("operation %d: %w", n, err)
