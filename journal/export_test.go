@@ -67,15 +67,6 @@ func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error)
 	return open(fsys, dir, opts, simFolio(opts), true)
 }
 
-// Appending reports whether somebody appends, or waits in an append.
-func Appending(j *Journal) bool {
-	free := j.mu.TryLock()
-	if free {
-		j.mu.Unlock()
-	}
-	return !free
-}
-
 // Stage appends a record, and does not wait for its sync.
 func Stage(j *Journal, payload []byte) error {
 	_, err := j.append(payload, segment.Checksum(payload), FrameSize(len(payload)))

@@ -1,11 +1,12 @@
 package journal_test
 
 import (
+	"bytes"
 	"runtime"
 	"sync"
 	"testing"
-	"time"
 
+	"mmjournal/internal/testutil/wait"
 	"mmjournal/journal"
 	"mmjournal/segment"
 )
@@ -63,12 +64,10 @@ func TestStalls(t *testing.T) {
 		}
 		rolled <- err
 	}()
-	for looks := 0; looks < 20; looks++ { // until the append that must roll has the lock for good
-		if !journal.Appending(j) {
-			looks = 0
-		}
-		time.Sleep(time.Millisecond)
-	}
+	stacks := make([]byte, 1<<20)
+	wait.Until(t, "the append that rolls waits for a segment", func() bool {
+		return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("(*factory).waitLocked("))
+	})
 	fsys.gate.Unlock()
 	if err := <-rolled; err != nil {
 		t.Fatal(err)
