@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -246,11 +247,17 @@ func TestOptionsAreChecked(t *testing.T) {
 		"negative seconds": {SyncInterval: -1},
 	} {
 		dir := t.TempDir() + "/j"
-		if _, err := journal.Open(dir, o); !errors.Is(err, journal.ErrOptions) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := journal.OpenMemory(o); !errors.Is(err, journal.ErrOptions) {
-			t.Errorf("%s, in memory: %v", name, err)
+		for text, open := range map[string]func() (*journal.Journal, error){
+			"open journal: " + dir: func() (*journal.Journal, error) { return journal.Open(dir, o) },
+			"open journal for reading: " + dir: func() (*journal.Journal, error) {
+				return journal.OpenReadOnly(dir, o)
+			},
+			"open journal: memory": func() (*journal.Journal, error) { return journal.OpenMemory(o) },
+		} {
+			_, err := open()
+			if !errors.Is(err, journal.ErrOptions) || !strings.HasPrefix(err.Error(), text+": ") {
+				t.Errorf("%s: %v, want %s", name, err, text)
+			}
 		}
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("%s: the directory was created", name)
@@ -264,6 +271,22 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	if got := j.Stats().SizeBytes; got != journal.MinSegmentSize+4096 {
 		t.Errorf("SegmentSize is not rounded up to a page: %d", got)
+	}
+}
+
+// TestOpenWithoutPath: an empty path names no directory, not even the current one.
+func TestOpenWithoutPath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, open := range map[string]func(string, *journal.Options) (*journal.Journal, error){
+		"open journal: ": journal.Open, "open journal for reading: ": journal.OpenReadOnly,
+	} {
+		_, err := open("", nil)
+		if !errors.Is(err, journal.ErrOptions) || !strings.HasPrefix(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if list, err := os.ReadDir("."); err != nil || len(list) > 0 {
+		t.Errorf("%v: %v", err, list)
 	}
 }
 

@@ -103,9 +103,9 @@ type Journal struct {
 // Errors: ErrLocked, ErrFileLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with
 // MustExist), ErrOptions, ErrNoSpace, and those of the file system.
 func Open(dir string, o *Options) (*Journal, error) {
-	opts, err := o.withDefaults()
+	opts, err := o.forOpen(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	d, err := openDir(dir, &opts)
 	if err != nil {
@@ -176,9 +176,9 @@ func syncParents(dir string, syncDir func(dir string) error) error {
 // OpenMemory returns an empty journal that lives in anonymous memory and is gone when the process
 // is. It behaves as one on disk whose syncs take no time.
 func OpenMemory(o *Options) (*Journal, error) {
-	opts, err := o.withDefaults()
+	opts, err := o.forOpen(memoryDir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	fsys := segment.NewMemFS()
 	j, err := open(fsys, memoryDir, opts, noFolio, true)

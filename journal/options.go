@@ -116,6 +116,18 @@ const maxSpares = 1000
 // minSegmentSize is lowered by tests that need tiny journals.
 var minSegmentSize int64 = MinSegmentSize
 
+// forOpen is withDefaults for the journal in dir, which its errors name.
+func (o *Options) forOpen(dir string) (Options, error) {
+	if dir == "" {
+		return Options{}, fmt.Errorf("%w: the path of the directory is empty", ErrOptions)
+	}
+	c, err := o.withDefaults()
+	if err != nil {
+		err = fmt.Errorf("%s: %w", dir, err)
+	}
+	return c, err
+}
+
 // withDefaults returns a checked copy of o, which may be nil.
 func (o *Options) withDefaults() (Options, error) {
 	var c Options

@@ -19,9 +19,9 @@ import (
 // ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving, ErrFileLocked, and those
 // of the file system.
 func OpenReadOnly(dir string, o *Options) (*Journal, error) {
-	opts, err := o.withDefaults()
+	opts, err := o.forOpen(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open journal for reading: %w", err)
 	}
 	d, err := segment.OpenDir(dir, segment.DirOptions{Unlocked: opts.Unlocked})
 	if errors.Is(err, fs.ErrNotExist) {
