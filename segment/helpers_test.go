@@ -415,7 +415,7 @@ func firstDifference(got, want []byte) string {
 
 // scanAll is scanBytes where nothing is known about the bytes.
 func scanAll(b []byte, id *Identity, limit Offset) *Scan {
-	return scanBytes(b, id, limit, allOf(b))
+	return scanBytes(b, id, limit, allOf(b), nil)
 }
 
 // fillFrame is Writer.fill for a frame at any offset, with any salt and seq.

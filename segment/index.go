@@ -109,6 +109,16 @@ func (x *index) floor(delta, next Seq) (at Offset, first Seq) {
 	return items[i-1].offset(), Seq(items[i-1].delta)
 }
 
+// above returns the offset of the first item that leads to a record above base+delta; 0: none does.
+// next is as for find.
+func (x *index) above(delta, next Seq) Offset {
+	items := x.all()
+	if i := find(items, delta, next); i < len(items) {
+		return items[i].offset()
+	}
+	return 0
+}
+
 // guess returns where the record base+delta starts if those of its page are all of one size, as
 // they often are, and there is nothing between them. It can be anywhere else.
 func (x *index) guess(delta Seq, end Offset, next Seq) (at Offset, ok bool) {

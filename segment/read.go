@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"fmt"
 	"runtime/debug"
 )
 
@@ -30,10 +31,16 @@ func (s *Segment) View(seq Seq, fn func(payload []byte) error) (err error) {
 	return fn(p[:len(p):len(p)])
 }
 
-// Locate returns the offset of the frame of the record seq.
+// Locate returns the offset of the frame of the record seq, which it does not verify.
 func (s *Segment) Locate(seq Seq) (at Offset, err error) {
 	defer s.catch("locate", debug.SetPanicOnFault(true), &err)
-	return s.locate(seq)
+	at, err = s.locate(seq)
+	if errors.Is(err, ErrCorrupt) {
+		if found, ok := s.search(seq); ok {
+			return found, nil
+		}
+	}
+	return at, err
 }
 
 // record verifies the record seq and returns its payload, and the offset behind its frame. It looks
@@ -50,10 +57,38 @@ func (s *Segment) record(seq Seq) (p []byte, end Offset, err error) {
 		}
 	}
 	at, err := s.locate(seq)
-	if err != nil {
-		return nil, 0, err
+	if err == nil {
+		p, end, err = s.readAt(at, seq)
 	}
-	return s.readAt(at, seq)
+	if errors.Is(err, ErrCorrupt) {
+		if at, ok := s.search(seq); ok {
+			return s.readAt(at, seq)
+		}
+	}
+	return p, end, err
+}
+
+// lookUp is search for callers that have not entered the guard against faults.
+func (s *Segment) lookUp(seq Seq) (at Offset, ok bool, err error) {
+	defer s.catch("read", debug.SetPanicOnFault(true), &err)
+	at, ok = s.search(seq)
+	return at, ok, nil
+}
+
+// search finds the frame of the record seq where the frames before it do not lead to it, because
+// one of them is damaged: at every offset at which it can start.
+func (s *Segment) search(seq Seq) (at Offset, ok bool) {
+	if seq < s.Link.Base || seq >= s.Next() {
+		return 0, false
+	}
+	b, to := s.published()
+	delta, next := seq-s.Link.Base, s.Next()-s.Link.Base
+	from, _ := s.index.floor(delta, next)
+	if end := s.index.above(delta, next); end > 0 {
+		to = min(to, end)
+	}
+	at, _, ok = findFrame(b, from, to, s.Salt, seq, true)
+	return at, ok
 }
 
 // verify returns the payload of the record seq if that is what is at offset at, which may be wrong.
@@ -96,7 +131,7 @@ func (s *Segment) readAt(at Offset, seq Seq) ([]byte, Offset, error) {
 		h, payload, err := readFrame(b, at, s.Salt)
 		switch {
 		case err != nil:
-			return nil, 0, s.corrupt(at, seq, err)
+			return nil, 0, s.invalid(at, seq, err)
 		case h.seq != seq:
 			return nil, 0, s.corrupt(at, seq, ErrSeq)
 		case h.kind.IsRecord():
@@ -120,7 +155,7 @@ func (s *Segment) firstBad(from, end Offset, next, seq Seq) error {
 	for at := from; at < end; {
 		h, _, err := readFrame(b, at, s.Salt)
 		if err != nil {
-			return s.corrupt(at, next, err)
+			return s.invalid(at, next, err)
 		}
 		if h.kind.IsRecord() {
 			next = h.seq + 1
@@ -132,6 +167,14 @@ func (s *Segment) firstBad(from, end Offset, next, seq Seq) error {
 
 func (s *Segment) corrupt(at Offset, seq Seq, err error) error {
 	return &CorruptError{Path: s.path, Segment: s.Ordinal, Offset: at, Seq: seq, Err: err}
+}
+
+// invalid says what the error of a frame that is not valid means: corruption, or newer software.
+func (s *Segment) invalid(at Offset, seq Seq, err error) error {
+	if errors.Is(err, ErrVersion) {
+		return fmt.Errorf("%s at offset %d: %w", s.path, at, err)
+	}
+	return s.corrupt(at, seq, err)
 }
 
 // IndexRebuilt reports whether the sparse index behind the segment's seal was found damaged.
@@ -147,15 +190,18 @@ func (s *Segment) findIndex() {
 		}
 		s.rebuilt.Store(true)
 	}
-	s.index.set(scanBytes(s.m.b, &s.Identity, s.End(), allOf(s.m.b)).items)
+	s.index.set(scanBytes(s.m.b, &s.Identity, s.End(), allOf(s.m.b), nil).items)
 }
 
 // SeqAt returns the seq of the next record at an offset where a frame starts or the published
-// frames end. It reads headers only.
+// frames end.
 func (s *Segment) SeqAt(at Offset) (seq Seq, err error) {
 	defer s.catch("seq at", debug.SetPanicOnFault(true), &err)
 	s.loadIndex.Do(s.findIndex)
 	b, end := s.published()
+	if h, _, err := readFrame(b, at, s.Salt); err == nil {
+		return h.seq, nil
+	}
 	for off := s.index.before(at); off < end; {
 		h, err := readHeader(b, off)
 		if err != nil || off > at {

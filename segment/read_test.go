@@ -221,8 +221,8 @@ func TestReadDamaged(t *testing.T) {
 	}
 }
 
-// TestReadDamagedIndexed: behind a damaged header in a late page the error names the first record
-// that is hurt, not the segment's first one.
+// TestReadDamagedIndexed: if a header in a late page is damaged, the error names the first record
+// that is affected, not the segment's first one; and the records after it can be read.
 func TestReadDamagedIndexed(t *testing.T) {
 	w := heapWriter(t, 64<<10)
 	for i := range 100 { // of different sizes: otherwise the next record is found without it
@@ -231,15 +231,15 @@ func TestReadDamagedIndexed(t *testing.T) {
 	e := w.s.index.all()[9]
 	clear(w.s.m.b[e.offset() : e.offset()+16])
 	seq := w.s.Link.Base + Seq(e.delta)
-	for _, read := range []Seq{seq, seq + 1} {
-		_, err := w.s.Read(read, nil)
-		var ce *CorruptError
-		if !errors.As(err, &ce) || ce.Offset != e.offset() || ce.Seq != seq || !errors.Is(err, ErrHole) {
-			t.Errorf("Read(%d): %v, want offset %d, from seq %d on", read, err, e.offset(), seq)
-		}
+	_, err := w.s.Read(seq, nil)
+	var ce *CorruptError
+	if !errors.As(err, &ce) || ce.Offset != e.offset() || ce.Seq != seq || !errors.Is(err, ErrHole) {
+		t.Errorf("Read(%d): %v, want offset %d, from seq %d on", seq, err, e.offset(), seq)
 	}
-	if _, err := w.s.Read(seq-1, nil); err != nil {
-		t.Error(err)
+	for _, read := range []Seq{seq - 1, seq + 1, seq + 2} {
+		if p, err := w.s.Read(read, nil); err != nil || len(p) != 450+int(read-1)%7*16 {
+			t.Errorf("Read(%d): %d bytes, %v", read, len(p), err)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package segment
 
 import (
+	"cmp"
+	"errors"
 	"runtime/debug"
 	"slices"
 )
@@ -21,6 +23,7 @@ const believed = 1 << 20
 // keeps the segment mapped.
 type Reader struct {
 	s     *Segment
+	first Seq    // the record to begin with
 	at    Offset // behind the frames that have been copied
 	seq   Seq    // of the record there
 	rest  []byte // the end of what was copied to buf: good frames of records, not returned yet
@@ -31,7 +34,7 @@ type Reader struct {
 // Start begins anew at the record seq, which must be published in s.
 func (r *Reader) Start(s *Segment, seq Seq) (err error) {
 	at, err := s.Locate(seq)
-	*r = Reader{s: s, at: at, seq: seq, buf: r.buf, large: r.large}
+	*r = Reader{s: s, first: seq, at: at, seq: seq, buf: r.buf, large: r.large}
 	return err
 }
 
@@ -40,13 +43,49 @@ func (r *Reader) Start(s *Segment, seq Seq) (err error) {
 func (r *Reader) Next() ([]byte, error) {
 	if len(r.rest) == 0 {
 		if err := r.fill(); err != nil && len(r.rest) == 0 {
-			return nil, err
+			if err = r.elsewhere(err); err != nil {
+				return nil, err
+			}
 		}
 	}
 	f := r.rest
 	length := int64(le.Uint32(f))
 	r.rest = f[pad8(length):]
 	return f[HeaderSize:length:length], nil
+}
+
+// elsewhere searches for the first record after Start has found a frame that is not its own, but a
+// damaged one whose header says so. It returns err if there is none.
+func (r *Reader) elsewhere(err error) error {
+	if r.seq != r.first || !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	at, ok, fault := r.s.lookUp(r.seq)
+	if fault != nil || !ok || at == r.at {
+		return cmp.Or(fault, err)
+	}
+	r.at = at
+	return r.fill()
+}
+
+// End reads what follows the record that Next has returned last, up to the published end, where no
+// other record follows. It returns an error that matches ErrVersion if newer software has written a
+// frame there. Damage there costs no record, and is no error.
+func (r *Reader) End() (err error) {
+	s := r.s
+	defer s.catch("read", debug.SetPanicOnFault(true), &err)
+	b, end := s.published()
+	for at := r.at; at < end; {
+		h, _, err := readFrame(b, at, s.Salt)
+		if errors.Is(err, ErrVersion) {
+			return s.invalid(at, r.seq, err)
+		}
+		if err != nil {
+			return nil
+		}
+		at += h.size()
+	}
+	return nil
 }
 
 // fill makes rest one frame at least. After a fault, rest is what was copied before it, and the
@@ -111,7 +150,23 @@ func (r *Reader) copyOne(f, b []byte) (h header, err error) {
 	if err == nil && h.seq != r.seq {
 		err = ErrSeq
 	}
+	if err == nil && !h.betweenRecords(f, Position{r.s.Ordinal, r.at}) {
+		err = ErrFrame
+	}
 	return h, err
+}
+
+// betweenRecords reports whether a frame may stand before a record that is not a segment's first
+// frame: one that a scan would not accept there, a reader must not pass over.
+func (h *header) betweenRecords(frame []byte, at Position) bool {
+	switch h.kind {
+	case KindLink, KindSeal:
+		return false
+	case KindMark:
+		_, ok := decodeMark(frame[HeaderSize:], h.seq, at)
+		return ok
+	}
+	return true
 }
 
 // fillOne goes on behind the next frame of b, which is a large one, not a record's or damaged. It
@@ -123,7 +178,7 @@ func (r *Reader) fillOne(b []byte) (record bool, err error) {
 		err = h.check(b[at:], at, r.s.Salt)
 	}
 	if err != nil {
-		return false, r.s.corrupt(at, r.seq, err)
+		return false, r.s.invalid(at, r.seq, err)
 	}
 	size := int(h.size())
 	r.large = slices.Grow(r.large[:0], size)
@@ -134,7 +189,7 @@ func (r *Reader) fillOne(b []byte) (record bool, err error) {
 	}
 	h, err = r.copyOne(f, b) // which says what is wrong, if anything still is
 	if err != nil {
-		return false, r.s.corrupt(at, r.seq, err)
+		return false, r.s.invalid(at, r.seq, err)
 	}
 	r.at += h.size()
 	if h.kind.IsRecord() {

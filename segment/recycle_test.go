@@ -308,7 +308,7 @@ func TestRecycledWrites(t *testing.T) {
 		writes, end := 0, FirstFrame // where the frames ended before
 		f.wrote = func() {
 			writes++
-			if sc := scanBytes(f.b, &s.Identity, 0, allOf(f.b)); writes == 1 && sc.End != end {
+			if sc := scanBytes(f.b, &s.Identity, 0, allOf(f.b), nil); writes == 1 && sc.End != end {
 				t.Fatalf("seed %d: frames behind %d are there up to %d too early", seed, end, sc.End)
 			}
 		}

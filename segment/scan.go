@@ -20,6 +20,7 @@ type Scan struct {
 	Records   uint64
 	Claim     Position // the highest claim among the valid frames
 	FirstLive Seq      // what the last link or mark says
+	LiveAt    Offset   // of that link or mark
 	Oldest    time.Time
 	Newest    time.Time
 	Clean     bool  // the last frame is a closing mark
@@ -27,9 +28,14 @@ type Scan struct {
 
 	// Stop says why the frame at StopAt is not valid: ErrHole if nothing is written there; nil if
 	// the scan reached its limit, or a seal. StopAt is End, or behind it in an incomplete batch.
-	Stop   error
-	StopAt Offset
-	Tail   Tail // what is behind End; empty if Stop is nil
+	// StopNext is the seq of the record that must follow there, those of the batch included.
+	Stop     error
+	StopAt   Offset
+	StopNext Seq
+	Tail     Tail // what is behind End; empty if Stop is nil
+
+	// Gaps are damaged stretches that cost no live record; only ScanPast goes on after one.
+	Gaps []Gap
 
 	items []indexItem
 }
@@ -62,7 +68,7 @@ func (s *Segment) Scan(limit Offset) (sc *Scan, err error) {
 	if limit == 0 {
 		data = s.data()
 	}
-	return scanBytes(s.m.b, &s.Identity, limit, data), nil
+	return scanBytes(s.m.b, &s.Identity, limit, data, nil), nil
 }
 
 // scanner walks frames and keeps the rules on their order (FORMAT.md §4, conditions 6 to 8).
@@ -78,34 +84,16 @@ type scanner struct {
 	idx     index
 }
 
-func scanBytes(b []byte, id *Identity, limit Offset, data []extent) *Scan {
+// scanBytes scans b. Without a slack it passes over no damage.
+func scanBytes(b []byte, id *Identity, limit Offset, data []extent, slack *Slack) *Scan {
 	w := scanner{b: b, id: id, at: FirstFrame, limit: limit}
 	w.End = FirstFrame
 	if len(data) == 0 || data[0].from > FirstFrame {
 		w.Stop = ErrHole
 	}
-	for w.Stop == nil && w.Seal == nil && (limit == 0 || w.at < limit) {
-		w.Stop = w.step()
-	}
-	if limit > 0 && w.Stop == nil {
-		if w.at == limit {
-			w.complete() // a link may end a batch
-		} else {
-			w.Stop = ErrFrame // a seal stands before the limit
-		}
-	}
-	w.StopAt = w.at
+	w.frames(slack)
 	if w.Stop != nil {
-		if id.Recycled {
-			w.Tail = lookBehindRecycled(b, id, w.End)
-		} else {
-			w.Tail = lookBehind(b, id, w.End, data)
-		}
-		if w.Tail.Bytes > 0 && (errors.Is(w.Stop, ErrHole) || errors.Is(w.Stop, ErrChecksum)) {
-			if _, _, err := readFrame(b, w.at, id.Salt); err == nil {
-				w.Tail = Tail{} // a live writer goes on: what is behind was not there a moment ago
-			}
-		}
+		w.tail(data)
 	}
 	items := w.idx.all()
 	for len(items) > 0 && items[len(items)-1].offset() >= w.End {
@@ -113,6 +101,48 @@ func scanBytes(b []byte, id *Identity, limit Offset, data []extent) *Scan {
 	}
 	w.items = slices.Clone(items)
 	return &w.Scan
+}
+
+// frames reads frames up to a seal, the limit, or the first one that is not valid.
+func (w *scanner) frames(slack *Slack) {
+	for {
+		for w.Stop == nil && w.Seal == nil && (w.limit == 0 || w.at < w.limit) {
+			w.Stop = w.step()
+		}
+		if w.Stop == nil || slack == nil || !w.pass(slack) {
+			break
+		}
+	}
+	if w.limit > 0 && w.Stop == nil {
+		if w.at == w.limit {
+			w.complete() // a link may end a batch
+		} else {
+			w.Stop = ErrFrame // a seal stands before the limit
+		}
+	}
+	w.StopAt, w.StopNext = w.at, w.next
+}
+
+// tail finds out what follows the valid frames. If a live writer has completed the frame at which
+// the scan stopped, what follows was not there a moment ago and is no torn tail. But what its marks
+// claim counts, as far as the scan has come: a scan before this one may have found the same claims,
+// and what is known to be durable must not go back.
+func (w *scanner) tail(data []extent) {
+	if w.id.Recycled {
+		w.Tail = lookBehindRecycled(w.b, w.id, w.End)
+	} else {
+		w.Tail = lookBehind(w.b, w.id, w.End, data)
+	}
+	if w.Tail.Bytes == 0 || !errors.Is(w.Stop, ErrHole) && !errors.Is(w.Stop, ErrChecksum) {
+		return
+	}
+	if _, _, err := readFrame(w.b, w.at, w.id.Salt); err == nil {
+		claim, end := w.Tail.Claim, Position{w.id.Ordinal, w.End}
+		if end.Less(claim) {
+			claim = end
+		}
+		w.Tail = Tail{Claim: claim}
+	}
 }
 
 // step reads one frame. It returns why it is not valid.
@@ -135,14 +165,14 @@ func (w *scanner) step() error {
 			return ErrFrame
 		}
 		w.Link, w.HasLink, w.LinkEnd = l, true, w.at+h.size()
-		w.next, w.Claim, w.FirstLive = l.Base, l.Claim, l.FirstLive
+		w.next, w.Claim, w.FirstLive, w.LiveAt = l.Base, l.Claim, l.FirstLive, w.at
 		w.Oldest, w.Newest = l.Time, l.Time
 	case KindMark:
 		m, ok := decodeMark(payload, h.seq, at)
 		if !ok {
 			return ErrFrame
 		}
-		w.Clean, w.FirstLive, w.Newest = m.Clean, m.FirstLive, m.Time
+		w.Clean, w.FirstLive, w.LiveAt, w.Newest = m.Clean, m.FirstLive, w.at, m.Time
 		if w.Claim.Less(m.Claim) {
 			w.Claim = m.Claim
 		}

@@ -157,6 +157,9 @@ func (s *Segment) ReadLink() (l Link, ok bool, err error) {
 	return l, ok, nil
 }
 
+// SealSize is how many bytes a seal's frame takes.
+const SealSize = Offset(sealFrame)
+
 // ReadSeal returns the seal whose frame ends at end, or nil if there is none.
 func (s *Segment) ReadSeal(end Offset) (seal *Seal, err error) {
 	defer s.catch("read seal", debug.SetPanicOnFault(true), &err)
@@ -175,6 +178,14 @@ func (s *Segment) ReadSeal(end Offset) (seal *Seal, err error) {
 	return &sl, nil
 }
 
+// CheckFrame returns why the frame at an offset is not valid, its order among others apart; nil if
+// it is.
+func (s *Segment) CheckFrame(at Offset) (why, err error) {
+	defer s.catch("check", debug.SetPanicOnFault(true), &err)
+	_, _, why = readFrame(s.m.b, at, s.Salt)
+	return why, nil
+}
+
 // CheckIndex verifies the sparse index that a scan's seal names against the frames. It returns an
 // error that matches ErrIndex, or a *FaultError.
 func (s *Segment) CheckIndex(sc *Scan) (err error) {
@@ -183,11 +194,15 @@ func (s *Segment) CheckIndex(sc *Scan) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(items) != len(sc.items) {
-		return fmt.Errorf("%w: %d entries instead of %d", ErrIndex, len(items), len(sc.items))
+	found := sc.items
+	for _, g := range sc.Gaps { // nothing can be said about pages that a gap is in
+		items, found = g.leaveOut(items), g.leaveOut(found)
+	}
+	if len(items) != len(found) {
+		return fmt.Errorf("%w: %d entries instead of %d", ErrIndex, len(items), len(found))
 	}
 	for i := range items {
-		if items[i] != sc.items[i] {
+		if items[i] != found[i] {
 			return fmt.Errorf("%w: entry %d", ErrIndex, i)
 		}
 	}
