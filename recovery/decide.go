@@ -40,6 +40,7 @@ type facts struct {
 	badFirstLive            bool
 	cleanMark               bool // a closing mark at the end
 	recycled                bool // the newest segment is a recycled one
+	gaps                    bool // there are damaged frames of dropped records in the newest segment
 	tailBytes, above        bool // bytes behind the end; bytes in segments above
 }
 
@@ -67,6 +68,7 @@ var table = []row{
 	// Behind the end of a recycled segment not all is zero. Nothing is appended where what an
 	// earlier life has left could be taken for what comes next.
 	{Clean, func(f *facts) bool { return f.cleanMark && f.recycled }, Cut},
+	{Clean, func(f *facts) bool { return f.cleanMark && f.gaps }, Cut},
 	{Clean, func(f *facts) bool { return f.cleanMark }, Resume},
 	{Open, func(*facts) bool { return true }, Cut},
 }

@@ -11,7 +11,7 @@ func predicates(f *facts) []*bool {
 	return []*bool{
 		&f.newer, &f.foreign, &f.brokenChain, &f.damagedEnd, &f.found, &f.lostSuccessor, &f.gap,
 		&f.badIdentity, &f.lostNewest, &f.badFirstLive, &f.cleanMark, &f.recycled, &f.tailBytes,
-		&f.above,
+		&f.above, &f.gaps,
 	}
 }
 
@@ -41,6 +41,7 @@ func TestLabels(t *testing.T) {
 		{Torn, Cut, facts{found: true, cleanMark: true, above: true}},
 		{Clean, Resume, facts{found: true, cleanMark: true}},
 		{Clean, Cut, facts{found: true, cleanMark: true, recycled: true}},
+		{Clean, Cut, facts{found: true, cleanMark: true, gaps: true}},
 		{Torn, Cut, facts{found: true, cleanMark: true, recycled: true, tailBytes: true}},
 		{Open, Cut, facts{found: true, recycled: true}},
 		{Open, Cut, facts{found: true}},
@@ -109,7 +110,7 @@ func allowed(f *facts, label Label, action Action) error {
 		return fmt.Errorf("damage: %v, but the action is %s", bad, action)
 	case f.newer && label != Newer:
 		return fmt.Errorf("files of newer software are judged by rules that may not hold")
-	case action == Resume && (!f.found || !f.cleanMark || bytesBehind || f.recycled):
+	case action == Resume && (!f.found || !f.cleanMark || bytesBehind || f.recycled || f.gaps):
 		return fmt.Errorf("goes on writing where the journal does not end cleanly")
 	case action == Cut && !f.found:
 		return fmt.Errorf("links to a segment that there is not")

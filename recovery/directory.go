@@ -25,6 +25,7 @@ type file struct {
 	name    string
 	seg     *segment.Segment // nil if the identity is bad
 	bad     error            // why it is bad
+	size    int64            // of a bad file
 
 	scan *segment.Scan // nil if the frames were not read
 	// linked is the scan up to linkedEnd, where a link says that the segment ends, and linkedIndex
@@ -33,8 +34,9 @@ type file struct {
 	linkedEnd   segment.Offset
 	linkedIndex error
 	state       SegmentState
-	why         string // for a person, in the report
-	index       error  // what is wrong with the sparse index
+	why         string        // for a person, in the report
+	index       error         // what is wrong with the sparse index
+	gaps        []segment.Gap // damage that costs no record
 }
 
 // directory is what a journal's directory lists.
@@ -117,6 +119,9 @@ func (d *directory) open(ordinal uint64, name string) error {
 		f.bad = err
 	case errors.Is(err, segment.ErrCorrupt):
 		f.bad = err
+		if f.size, err = d.sizeOf(name); err != nil {
+			return err
+		}
 	case err != nil:
 		return err
 	}
@@ -129,6 +134,16 @@ func (d *directory) open(ordinal uint64, name string) error {
 		return d.files[n-1].release()
 	}
 	return nil
+}
+
+// sizeOf returns the size of a segment's file whose identity is bad.
+func (d *directory) sizeOf(name string) (int64, error) {
+	f, err := d.fsys.Open(filepath.Join(d.path, name), segment.ReadOnly)
+	if err != nil {
+		return 0, err
+	}
+	size, err := f.Size()
+	return size, errors.Join(err, f.Close())
 }
 
 // keptOpen is how many of the newest segments keep their descriptors while they are searched for

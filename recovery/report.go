@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,10 +15,19 @@ import (
 type Verdict string
 
 const (
-	Intact  Verdict = "intact"  // everything that a claim covers is there
-	Damaged Verdict = "damaged" // only bytes that repeat others are hurt: every record is there
-	Corrupt Verdict = "corrupt" // promised data is damaged or missing
+	// Intact: everything that a claim covers has been read, and is as it was written.
+	Intact Verdict = "intact"
+	// NoDamage: what has been read is as it was written; but segments that a claim covers have not
+	// been read, as the report says: a quick check.
+	NoDamage Verdict = "no damage found"
+	// Damaged: there is damage, but no live record is lost, as far as the journal has been read.
+	Damaged Verdict = "damaged"
+	// Corrupt: promised data is damaged or missing.
+	Corrupt Verdict = "corrupt"
 )
+
+// Sound reports whether no damage was found.
+func (v Verdict) Sound() bool { return v == Intact || v == NoDamage }
 
 // End says how a journal ends.
 type End string
@@ -40,7 +50,8 @@ const (
 	Dead     SegmentState = "dead"     // not on the chain any more, or dropped by truncation
 	TornSeg  SegmentState = "torn"     // above the newest, with bytes that were never durable
 	Bad      SegmentState = "bad"      // damaged identity
-	Hidden   SegmentState = "hidden"   // cannot be reached: promised data before it is damaged
+	Broken   SegmentState = "damaged"  // promised data in it is damaged
+	Hidden   SegmentState = "hidden"   // not reached: promised data before or after it is damaged
 )
 
 // Report describes everything that a scan found.
@@ -60,9 +71,13 @@ type Report struct {
 	SizeBytes int64       `json:"size_bytes"`
 	Segments  []Segment   `json:"segments"`
 	Tail      *Tail       `json:"tail,omitempty"`
-	Damage    []Damage    `json:"damage,omitempty"`
-	Warnings  []string    `json:"warnings,omitempty"`
+	Damage    []Damage    `json:"damage"` // in the order of segments and offsets
+	Warnings  []string    `json:"warnings"`
 	Full      bool        `json:"full"` // every byte was read and checked
+
+	// Unread counts the segments with records whose frames were not read, because a claim covers
+	// them: damage in them is not found.
+	Unread int `json:"segments_not_read"`
 
 	err error
 }
@@ -103,7 +118,7 @@ type Damage struct {
 	Seq          segment.Seq    `json:"seq,omitempty"` // of the first record that may be affected
 	Why          string         `json:"why"`
 	Acknowledged bool           `json:"acknowledged"` // it had been promised to be durable
-	Redundant    bool           `json:"redundant"`    // other bytes say the same: no record is hurt
+	Redundant    bool           `json:"redundant"`    // it costs no live record
 }
 
 // Err returns nil, or, if the journal is corrupt, an error that says where: a
@@ -134,6 +149,7 @@ func newReport(st *State) (*Report, error) {
 	r := &Report{
 		Path: st.dir.path, ID: st.ID.String(), Version: segment.Version, Verdict: Intact,
 		First: st.FirstLive, Last: st.Next - 1, Full: st.s.full, Label: st.Label, err: st.Err,
+		Segments: []Segment{}, Damage: []Damage{}, Warnings: []string{},
 	}
 	r.Records = uint64(st.Next - st.FirstLive)
 	if j := st.Journal; j != nil {
@@ -142,10 +158,23 @@ func newReport(st *State) (*Report, error) {
 	for _, f := range st.dir.files {
 		r.addSegment(st, f)
 	}
+	for _, f := range st.s.chain {
+		if f.scan == nil {
+			r.Unread++
+		}
+	}
 	r.End = end(st)
 	r.addTail(st)
 	r.addDamage(st)
 	r.addWarnings(st)
+	switch {
+	case errors.Is(st.Err, segment.ErrCorrupt):
+		r.Verdict = Corrupt
+	case len(r.Damage) > 0:
+		r.Verdict = Damaged
+	case r.Unread > 0:
+		r.Verdict = NoDamage
+	}
 	var err error
 	r.Durable, err = durable(st)
 	return r, err
@@ -166,7 +195,8 @@ func end(st *State) End {
 func (r *Report) addSegment(st *State, f *file) {
 	s := Segment{Ordinal: f.ordinal, File: f.name, State: stateOf(st, f), Note: f.why}
 	if f.seg == nil {
-		s.Note = reason(f.bad).Error()
+		s.Note, s.Size = reason(f.bad).Error(), f.size
+		r.SizeBytes += s.Size
 		r.Segments = append(r.Segments, s)
 		return
 	}
@@ -189,10 +219,10 @@ func stateOf(st *State, f *file) SegmentState {
 		return Bad
 	case f == newest:
 		return Active
+	case st.s.brokenIn(f):
+		return Broken
 	case f.state != "" && slices.Contains(st.s.chain, f):
 		return f.state
-	case slices.Contains(st.s.chain, f):
-		return Linked // what precedes damage
 	case newest != nil && f.ordinal < newest.ordinal:
 		return Dead
 	case f.scan != nil && f.scan.Unused():
@@ -234,18 +264,24 @@ func (r *Report) addTail(st *State) {
 	}
 }
 
+// addDamage lists damage, what costs records first among that of one place.
 func (r *Report) addDamage(st *State) {
+	if st.dir.badFile != nil {
+		d := Damage{File: segment.JournalName, Why: st.dir.badFile.Error(), Acknowledged: true,
+			Redundant: true}
+		if errors.Is(st.dir.badFile, segment.ErrMissing) {
+			d.Why = "file is missing"
+		}
+		r.Damage = append(r.Damage, d)
+	}
+	for _, b := range st.s.breaks {
+		c := b.err
+		acked := b.pos.Less(st.Claim) || st.Label == LostSuccessor || st.Label == LostNewest
+		r.Damage = append(r.Damage, Damage{c.Segment, segment.FileName(c.Segment), c.Offset, c.Seq,
+			c.Err.Error(), acked, false})
+	}
 	for _, f := range st.s.chain {
-		if f.index == nil {
-			continue
-		}
-		acked := st.Claim.Ordinal > f.ordinal
-		d := Damage{f.ordinal, f.name, f.scan.End, 0, f.index.Error(), acked, true}
-		if acked {
-			r.Damage = append(r.Damage, d)
-		} else {
-			r.Warnings = append(r.Warnings, f.name+": "+d.Why+" (never durable; it is rebuilt)")
-		}
+		r.addRedundant(st, f)
 	}
 	for _, f := range st.dir.files {
 		if f.seg == nil && st.Err == nil { // off the chain
@@ -253,23 +289,30 @@ func (r *Report) addDamage(st *State) {
 			r.Damage = append(r.Damage, d)
 		}
 	}
-	if st.dir.badFile != nil {
-		d := Damage{0, segment.JournalName, 0, 0, st.dir.badFile.Error(), true, true}
-		if errors.Is(st.dir.badFile, segment.ErrMissing) {
-			d.Why = "file is missing"
-		}
+	slices.SortStableFunc(r.Damage, func(a, b Damage) int {
+		return cmp.Or(cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Offset, b.Offset))
+	})
+}
+
+// addRedundant lists the damage in a segment of the chain that costs no record.
+func (r *Report) addRedundant(st *State, f *file) {
+	gaps := f.gaps
+	if f == st.s.newest {
+		gaps = f.scan.Gaps
+	}
+	for _, g := range gaps {
+		d := Damage{f.ordinal, f.name, g.From, 0, g.Err.Error(), true, true}
 		r.Damage = append(r.Damage, d)
 	}
-	if len(r.Damage) > 0 {
-		r.Verdict = Damaged
+	if f.index == nil {
+		return
 	}
-	var c *segment.CorruptError
-	if errors.As(st.Err, &c) {
-		r.Verdict = Corrupt
-		at := segment.Position{Ordinal: c.Segment, Offset: c.Offset}
-		d := Damage{c.Segment, segment.FileName(c.Segment), c.Offset, c.Seq, c.Err.Error(),
-			at.Less(st.Claim) || st.Label == LostSuccessor || st.Label == LostNewest, false}
-		r.Damage = append([]Damage{d}, r.Damage...)
+	acked := st.Claim.Ordinal > f.ordinal
+	d := Damage{f.ordinal, f.name, f.scan.End, 0, f.index.Error(), acked, true}
+	if acked {
+		r.Damage = append(r.Damage, d)
+	} else {
+		r.Warnings = append(r.Warnings, f.name+": "+d.Why+" (never durable; it is rebuilt)")
 	}
 }
 
@@ -323,21 +366,47 @@ func (d *Damage) String() string {
 	}
 	switch {
 	case d.Redundant:
-		s += "; no record is hurt"
+		s += "; no live record is lost"
 	case d.Acknowledged:
 		s += "; it had been acknowledged as durable"
 	}
 	return s
 }
 
+// State says in a few words how the journal is, and how far it has been read to find that out.
+func (r *Report) State() string {
+	s := string(r.Verdict)
+	if r.Verdict == Damaged {
+		s += ", no live record lost"
+		if r.Unread > 0 {
+			s += " as far as read"
+		}
+	}
+	switch {
+	case r.Full:
+		return s + " (every byte checked)"
+	case r.Unread > 0:
+		return fmt.Sprintf("%s; %d of %d segments not read (quick check)", s, r.Unread, r.linked())
+	case r.Verdict == Corrupt:
+		return s + " (quick check)"
+	}
+	return s + " (every record checked)"
+}
+
+// linked counts the segments of the chain.
+func (r *Report) linked() (n int) {
+	for i := range r.Segments {
+		if r.Segments[i].First > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // String returns a text of several lines for people.
 func (r *Report) String() string {
 	var b strings.Builder
-	how := "quick check"
-	if r.Full {
-		how = "every byte checked"
-	}
-	fmt.Fprintf(&b, "%s: %s (%s), end: %s\n", r.Path, r.Verdict, how, r.End)
+	fmt.Fprintf(&b, "%s: %s, end: %s\n", r.Path, r.State(), r.End)
 	if r.Records > 0 {
 		fmt.Fprintf(&b, "records %d to %d (%d), durable to %d\n",
 			r.First, r.Last, r.Records, r.Durable)

@@ -47,18 +47,10 @@ type Options struct {
 	// Full reads and checks every byte of the chain; otherwise segments that a claim covers wholly
 	// are trusted until they are read.
 	Full bool
-	// Live allows for a writer that is at work meanwhile: a finding that speaks against the journal
-	// must show again, at the same place, on a second look.
+	// Live allows for a writer that is active at the same time: damage of any kind counts only if
+	// a second scan finds the same at the same place.
 	Live bool
 }
-
-// looks is how often a live directory is looked at before Scan gives up: a writer that rolls and
-// truncates all the time may spoil several looks in a row.
-const looks = 20
-
-// ErrMoving: a writer changes the directory so fast that no two looks at it agree, and none of them
-// speaks for the journal. Nothing is wrong with it as far as is known; try again.
-var ErrMoving = errors.New("a writer changes the journal faster than it can be looked at")
 
 // Scan reads what the directory holds and decides what it means. It changes nothing. Damage, and
 // files of newer software, are no error of Scan: they are in the state. Errors are those of the
@@ -68,38 +60,7 @@ func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 	if !o.Live {
 		return st, err
 	}
-	for range looks {
-		if err == nil && st.Err == nil {
-			return st, nil
-		}
-		again, errAgain := scanOnce(fsys, path, o.Full)
-		same := sameFinding(st, err, again, errAgain)
-		if st != nil {
-			st.Close()
-		}
-		st, err = again, errAgain
-		if same {
-			return st, err
-		}
-	}
-	switch {
-	case err == nil && st.Err == nil:
-		return st, nil
-	case err == nil:
-		err = st.Err
-		st.Close()
-	case !errors.Is(err, fs.ErrNotExist): // but a file that is gone before it is opened moves, too
-		return nil, err
-	}
-	return nil, fmt.Errorf("%s: %w (last: %v)", path, ErrMoving, err)
-}
-
-// sameFinding reports whether two looks at a directory say the same.
-func sameFinding(a *State, aErr error, b *State, bErr error) bool {
-	if aErr != nil || bErr != nil {
-		return aErr != nil && bErr != nil && aErr.Error() == bErr.Error()
-	}
-	return a.Err != nil && b.Err != nil && a.Err.Error() == b.Err.Error()
+	return scanAgain(fsys, path, o.Full, st, err)
 }
 
 func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
