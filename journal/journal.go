@@ -296,6 +296,7 @@ func (j *Journal) create() error {
 	j.report = &recovery.Report{
 		Path: j.dir, ID: id.String(), Version: segment.Version, Verdict: recovery.Intact,
 		Label: recovery.Empty, End: recovery.EndEmpty, First: 1,
+		Segments: []recovery.Segment{}, Damage: []recovery.Damage{}, Warnings: []string{},
 	}
 	j.begin(nil, 1, 1, segment.Link{Base: 1, FirstLive: 1, Reason: segment.ReasonStart})
 	j.factory.want()

@@ -86,10 +86,8 @@ func (x *trial) judge() (outcome, error) {
 	switch {
 	case err != nil:
 		return silent, err
-	case full.err != nil && full.atOpen && o <= harmless:
-		return reported, nil // damage that no record's bytes are in: a full check says where
 	case full.err != nil:
-		return silent, fmt.Errorf("a verified open cannot be read: %w", full.err)
+		return silent, fmt.Errorf("everything can be read, but a verified open says: %w", full.err)
 	case o == harmless && inspect.Verdict != recovery.Intact:
 		return reported, nil
 	}
@@ -237,7 +235,7 @@ func (x *trial) opened(f finding) (outcome, error) {
 		}
 		return tornGroup, nil
 	}
-	if f.report.Tail != nil || f.report.Verdict != recovery.Intact || warnsOfJournal(f.report) {
+	if f.report.Tail != nil || !f.report.Verdict.Sound() || warnsOfJournal(f.report) {
 		return reported, nil
 	}
 	return harmless, nil

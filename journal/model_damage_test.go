@@ -175,7 +175,7 @@ func (f *final) try(dm damage) error {
 		if report != nil && !dm.below && err == nil {
 			err = checkTail(before, report)
 		}
-		if broken := f.verdict(dm, verify, got, err); broken != nil {
+		if broken := f.verdict(dm, report, got, err); broken != nil {
 			return fmt.Errorf("verify %v: %w", verify, broken)
 		}
 		if err != nil {
@@ -198,12 +198,16 @@ func (f *final) read(d *simdisk.Disk, verify bool) (image, *recovery.Report, err
 	return got, report, errors.Join(err, j.Close())
 }
 
-// verdict says what is wrong with an outcome.
-func (f *final) verdict(dm damage, verify bool, got image, err error) error {
+// verdict says what is wrong with an outcome. report is nil if opening failed.
+func (f *final) verdict(
+	dm damage, report *recovery.Report, got image, err error,
+) error {
 	whole := err == nil && got.equal(f.want)
 	switch {
-	case dm.below && whole && !verify:
+	case dm.below && whole && !report.Full:
 		return nil // nothing that was read is damaged
+	case dm.below && whole:
+		return f.reports(dm, report)
 	case dm.below:
 		return f.blames(dm, err)
 	case err != nil:
@@ -231,6 +235,18 @@ func (f *final) durable(claim rawPosition) (last journal.Seq) {
 		}
 	}
 	return last
+}
+
+// reports returns nil if a report names damage that costs no record where it is.
+func (f *final) reports(dm damage, r *recovery.Report) error {
+	from, to := f.frameAround(dm)
+	for _, d := range r.Damage {
+		if d.File == filepath.Base(dm.path) && d.Redundant && from <= int64(d.Offset) &&
+			int64(d.Offset) < to {
+			return nil
+		}
+	}
+	return fmt.Errorf("I7: damage below a claim is not noticed\n%v", r)
 }
 
 // blames returns nil if err is a *CorruptError that says where the damage is.

@@ -260,7 +260,7 @@ func (l *life) checkReadOnly() error {
 	if h, m := l.d.Leaks(); h != 0 || m != 0 {
 		return fmt.Errorf("I12: %d handles and %d mappings are open after Close", h, m)
 	}
-	if report.Verdict != recovery.Intact {
+	if !report.Verdict.Sound() {
 		return fmt.Errorf("I15: false alarm: %v", report)
 	}
 	return checkTail(before, report)

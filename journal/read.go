@@ -127,7 +127,13 @@ func (w *walker) step() ([]byte, error) {
 
 // enter leases the segment that holds the next record.
 func (w *walker) enter() (err error) {
+	if w.seg != nil && w.next == w.end {
+		err = w.reader.End() // newer software may have written a frame after the last record
+	}
 	w.drop()
+	if err != nil {
+		return err
+	}
 	if w.lease, err = w.j.lease(w.next); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type soakView struct {
 	walk        *soakWalk
 	sums        map[journal.Seq]uint64 // of what it was shown, from first on
 	first, last journal.Seq            // at the last look; 0 before the first one
+	durable     journal.Seq            // what was durable then
 }
 
 // follow follows until it is killed.
@@ -78,7 +79,10 @@ func (v *soakView) read(j *journal.Journal) error {
 	if first < v.first || last < v.last || last+1 < first {
 		return fmt.Errorf("records %d to %d, but %d to %d before", first, last, v.first, v.last)
 	}
-	v.first, v.last = first, last
+	if j.Durable() < v.durable {
+		return fmt.Errorf("durable to %d, but to %d before", j.Durable(), v.durable)
+	}
+	v.first, v.last, v.durable = first, last, j.Durable()
 	for seq := range v.sums {
 		if seq < first {
 			delete(v.sums, seq)

@@ -266,7 +266,7 @@ func (s *soak) files(j *journal.Journal, closed bool) error {
 	}
 	spare := segments - j.Stats().Segments
 	s.most = max(s.most, spare+temps)
-	if j.Report().Verdict != recovery.Intact {
+	if !j.Report().Verdict.Sound() {
 		return fmt.Errorf("verdict %s: %v", j.Report().Verdict, j.Report().Damage)
 	}
 	if closed && (spare != 0 || temps != 0 || j.Report().End != recovery.EndClean) {

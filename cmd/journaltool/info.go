@@ -19,21 +19,23 @@ func (a *app) infoCommand() *cobra.Command {
 	return a.viewCommand(&cobra.Command{
 		Use:   "info DIR",
 		Short: "Print a summary and run a quick check",
-		Long: "Print a summary of the journal in DIR and run a quick check, which does not read what is\n" +
-			"known to be durable: see verify." + inspectNote,
+		Long: "Print a summary of the journal in DIR and run a quick check. It does not read segments\n" +
+			"that are known to be durable, and says how many: verify reads them." + inspectNote,
 		Example: "  journaltool info ./log\n  journaltool info -o json ./log | jq .last",
-	}, false, a.printInfo)
+	}, view{print: a.printInfo, lists: true})
 }
 
 func (a *app) segmentsCommand() *cobra.Command {
 	return a.viewCommand(&cobra.Command{
 		Use:   "segments DIR",
 		Short: "List segment files",
-		Long: "List the segment files of the journal in DIR, after the same quick check as info.\n\n" +
+		Long: "List the segment files of the journal in DIR, and run the same quick check as info.\n\n" +
 			"active: the newest; sealed: full; cut: ended by the link of its successor; prepared: not\n" +
-			"used yet; dead: dropped; torn: above the newest, never durable; bad: damaged." + inspectNote,
+			"used yet; dead: dropped; torn: above the newest, never durable; bad: the file is not a good\n" +
+			"segment; damaged: records in it that had been acknowledged are damaged; hidden: damage in\n" +
+			"another segment makes it unknown whether its records belong to the journal." + inspectNote,
 		Example: "  journaltool segments ./log",
-	}, false, a.printSegments)
+	}, view{print: a.printSegments})
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -41,29 +43,34 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify DIR",
 		Short: "Read and check every byte",
 		Long: "Read and check every byte of the journal in DIR. A torn tail, which no claim says to\n" +
-			"be durable, is a warning and the journal intact. If only bytes are damaged that repeat\n" +
-			"others, every record is there, and the exit code is 1 all the same." + inspectNote,
+			"be durable, is a warning, and the journal is intact. If there is damage that costs no live\n" +
+			"record, the verdict is \"damaged\", and the exit code is 1 as if it were corrupt." + inspectNote,
 		Example: "  journaltool verify ./log || echo damaged",
-	}, true, a.printVerify)
+	}, view{print: a.printVerify, lists: true, full: true})
 }
 
-// viewCommand completes a command that prints a view of what recovery.Inspect says.
-func (a *app) viewCommand(
-	cmd *cobra.Command, full bool, view func(*recovery.Report) error,
-) *cobra.Command {
+// view is what a command prints of what recovery.Inspect says.
+type view struct {
+	print func(*recovery.Report) error
+	full  bool // every byte is read
+	lists bool // it lists the damage
+}
+
+// viewCommand completes a command that prints a view.
+func (a *app) viewCommand(cmd *cobra.Command, v view) *cobra.Command {
 	cmd.Args = oneDir
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, err := inspect(cmd.Context(), args[0], full)
+		r, err := inspect(cmd.Context(), args[0], v.full)
 		if err != nil {
 			return err
 		}
-		if err := unlessClosed(view(r)); err != nil {
+		if err := unlessClosed(v.print(r)); err != nil {
 			return err
 		}
 		for _, w := range r.Warnings {
 			a.warn("%s", w)
 		}
-		return verdict(r)
+		return verdict(r, v.lists)
 	}
 	return cmd
 }
@@ -87,26 +94,29 @@ func inspect(ctx context.Context, dir string, full bool) (*recovery.Report, erro
 	}
 }
 
-// verdict returns nil for an intact journal, and otherwise an error that matches ErrCorrupt.
-func verdict(r *recovery.Report) error {
-	if err := r.Err(); err != nil {
-		return err
+// verdict returns nil if no damage was found, and otherwise an error that matches ErrCorrupt. It
+// names the damage unless that has been listed.
+func verdict(r *recovery.Report, listed bool) error {
+	if r.Verdict.Sound() {
+		return nil
 	}
-	if r.Verdict == recovery.Damaged {
-		return &damagedError{r}
+	e := &damageError{text: fmt.Sprintf("%s: %s", r.Path, r.State())}
+	for i := range r.Damage {
+		if d := &r.Damage[i]; !listed && d.Redundant == (r.Verdict == recovery.Damaged) {
+			e.text += ": " + d.String()
+			break
+		}
 	}
-	return nil
+	return e
 }
 
-// damagedError says that only bytes are damaged that repeat others.
-type damagedError struct{ r *recovery.Report }
+// damageError says that a journal is corrupt, or damaged without the loss of a live record.
+type damageError struct{ text string }
 
-func (e *damagedError) Error() string {
-	return fmt.Sprintf("%s is damaged: %s", e.r.Path, &e.r.Damage[0])
-}
+func (e *damageError) Error() string { return e.text }
 
 // Is makes it end with the exit code of corruption.
-func (e *damagedError) Is(target error) bool { return target == journal.ErrCorrupt }
+func (e *damageError) Is(target error) bool { return target == journal.ErrCorrupt }
 
 // warnOf says what opening a journal found.
 func (a *app) warnOf(r *recovery.Report) {
@@ -143,8 +153,9 @@ func (a *app) printSegments(r *recovery.Report) error {
 		return a.printJSON(struct {
 			Path     string             `json:"path"`
 			Verdict  recovery.Verdict   `json:"verdict"`
+			Unread   int                `json:"segments_not_read"`
 			Segments []recovery.Segment `json:"segments"`
-		}{r.Path, r.Verdict, append([]recovery.Segment{}, r.Segments...)})
+		}{r.Path, r.Verdict, r.Unread, r.Segments})
 	}
 	w := a.table()
 	fmt.Fprintln(w, "FILE\tSTATE\tFIRST\tLAST\tRECORDS\tUSED\tSIZE\tCREATED")
@@ -164,7 +175,11 @@ func (a *app) printSegments(r *recovery.Report) error {
 		}
 		fmt.Fprintln(w, row)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s\n", r.State())
+	return err
 }
 
 func (a *app) printVerify(r *recovery.Report) error {
@@ -194,24 +209,16 @@ func (a *app) damage(w *tabwriter.Writer, r *recovery.Report) {
 
 // state says how a journal is, how that is known, and how it ends.
 func state(r *recovery.Report) string {
-	s := string(r.Verdict)
-	if r.Verdict == recovery.Damaged {
-		s += ", but every record is there"
-	}
-	if r.Full {
-		s += " (every byte checked)"
-	} else {
-		s += " (quick check)"
-	}
+	s := r.State()
 	switch {
 	case r.Verdict == recovery.Corrupt:
-		return s + "; this precedes the damage:"
+		return s + "; what is left:"
 	case r.End == recovery.EndEmpty:
 		return s + "; empty"
 	case r.End == recovery.EndClean:
 		return s + "; closed cleanly"
 	case r.End == recovery.EndOpen:
-		return s + "; a writer is at work or was killed"
+		return s + "; a writer is active or was killed"
 	}
 	return s + "; torn tail"
 }

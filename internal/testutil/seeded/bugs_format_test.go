@@ -29,14 +29,6 @@ var formatBugs = []bug{
 		cost: "the next bad sector takes the other copy",
 	},
 	{
-		name: "a link is taken to end where those of this version end",
-		file: "recovery/search.go",
-		old:  "max(end, f.scan.LinkEnd)",
-		new:  "max(end, segment.LinkEnd)",
-		pkg:  "./recovery", run: "^TestLongLinks$",
-		cost: "reading what precedes damage panics in a journal of newer software",
-	},
-	{
 		name: "a journal that may only be read is opened for writing",
 		file: "journal/journal.go",
 		old:  "st.Err == nil && st.ReadOnly != nil",

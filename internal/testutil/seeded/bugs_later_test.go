@@ -21,7 +21,7 @@ var laterBugs = []bug{
 	},
 	{
 		name: "JOURNAL does not say what was dropped in front",
-		file: "recovery/search.go",
+		file: "recovery/left.go",
 		old: `		s.firstLive = max(s.firstLive, j.FirstLive)
 `,
 		new: `		s.firstLive = max(s.firstLive, 0)
@@ -31,7 +31,7 @@ var laterBugs = []bug{
 	},
 	{
 		name: "JOURNAL is asked what was dropped of a segment above its claim",
-		file: "recovery/search.go",
+		file: "recovery/left.go",
 		old:  "; j != nil && f.ordinal <= j.Claim.Ordinal {\n",
 		new:  "; j != nil {\n",
 		pkg:  "./journal", run: "^TestDamageAfterResetBelow$",
