@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -161,7 +162,7 @@ func (j *Journal) roomLocked(size int64) error {
 	}
 	w := j.mu.writer
 	if w == nil || !w.Fits(size, j.stage != nil && !w.Empty()) {
-		return j.nextLocked()
+		return j.nextLocked(size)
 	}
 	if j.stage == nil && j.mu.unclaimed && w.Fits(size, true) {
 		return j.markLocked(j.mark())
@@ -174,17 +175,17 @@ func (j *Journal) roomLocked(size int64) error {
 // more.
 const maxSegments = 20_000
 
-// nextLocked puts an empty segment in place: the first one of this life, or the one after a full
-// one.
-func (j *Journal) nextLocked() error {
+// nextLocked puts an empty segment in place, in which frames of need bytes fit: the first one of
+// this life, or the one after a full one.
+func (j *Journal) nextLocked(need int64) error {
 	if n := len(j.view.Load().chain); n >= maxSegments {
 		return fmt.Errorf("append: %w: it has %d segments; truncate the front, "+
 			"and use larger segments from now on", ErrTooLarge, n)
 	}
 	if j.mu.writer == nil {
-		return j.startLocked()
+		return j.startLocked(need)
 	}
-	return j.rollLocked()
+	return j.rollLocked(need)
 }
 
 // publishLocked ends an append: the writer has made it visible, unless err says that it failed. It
@@ -204,29 +205,77 @@ func (j *Journal) publishLocked(err error) (Seq, error) {
 
 // startLocked begins this life in a fresh segment that is linked to where recovery has found the
 // end.
-func (j *Journal) startLocked() error {
-	return j.cutLocked(j.mu.start, *j.view.Load())
+func (j *Journal) startLocked(need int64) error {
+	return j.cutLocked(j.mu.start, *j.view.Load(), need)
 }
 
-// cutLocked links a fresh segment after the chain that v keeps, and goes on there. If it fails
-// before the link is written, nothing has changed.
-func (j *Journal) cutLocked(l segment.Link, v view) error {
+// cutLocked links a fresh segment after the chain that v keeps, in which frames of need bytes fit,
+// and goes on there. If it fails before the link is written, nothing has changed.
+func (j *Journal) cutLocked(l segment.Link, v view, need int64) error {
 	if err := j.failed(); err != nil {
 		return err
 	}
 	j.mu.past = 0
-	ordinal, err := j.factory.peek()
+	if l.Reason == segment.ReasonTruncateBack || l.Reason == segment.ReasonReset {
+		j.factory.restart()
+	}
+	ordinal, err := j.factory.peek(need)
 	if err == nil {
 		err = j.names.setNewest(ordinal)
 	}
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
-	seg, err := j.factory.take(false)
+	seg, err := j.takeLocked(need, false)
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
 	return j.linkLocked(seg, l, v)
+}
+
+// standInLocked does what cutLocked does where the disk has no space for a segment: the file JOURNAL
+// has room for the link. Everything up to the link's end must be durable, and the caller has the
+// syncer's turn. Appends begin the segment that follows it, when there is space.
+func (j *Journal) standInLocked(l segment.Link, v view) error {
+	ordinal, ok := j.factory.skipOrdinal()
+	if !ok {
+		return j.cutLocked(l, v, 0)
+	}
+	l.Time = time.Now()
+	if err := j.names.setStandIn(ordinal, l); err != nil {
+		return j.unprepared("note the change in JOURNAL", err)
+	}
+	j.stage.Discard()
+	seg := segment.NewStandIn(filepath.Join(j.dir, segment.JournalName),
+		j.names.file.Journal, ordinal, l)
+	v.chain = append(withoutStandIn(v.chain), seg)
+	j.view.Store(&v)
+	j.mu.writer, j.mu.start, j.mu.claim = nil, l, l.Claim
+	j.mu.unclaimed, j.mu.unmarked, j.mu.atMark = false, false, false
+	j.syncer.pos = segment.Position{Ordinal: ordinal, Offset: seg.End()}
+	j.durable.Store(uint64(l.Base - 1))
+	j.log.Warn("no space for a segment: JOURNAL notes the change alone",
+		zap.Stringer("reason", l.Reason), zap.Uint64("next seq", uint64(l.Base)))
+	return nil
+}
+
+// endLocked returns the link of a segment that follows the active one where that ends now, and where
+// everything is durable.
+func (j *Journal) endLocked(why segment.Reason) segment.Link {
+	w := j.mu.writer
+	seg := w.Segment()
+	return segment.Link{
+		Base: w.Next(), Pred: seg.Ordinal, PredSalt: seg.Salt, PredEnd: w.Position().Offset,
+		FirstLive: j.mu.firstLive, Claim: j.syncer.pos, Reason: why,
+	}
+}
+
+// withoutStandIn returns a copy of the chain without a stand-in at its end.
+func withoutStandIn(chain []*segment.Segment) []*segment.Segment {
+	if n := len(chain); n > 0 && chain[n-1].IsStandIn() {
+		chain = chain[:n-1]
+	}
+	return chain[:len(chain):len(chain)]
 }
 
 // unprepared sorts errors of preparing files: all can be retried, unless it is not known which names
@@ -245,9 +294,23 @@ func (j *Journal) unprepared(op string, err error) error {
 // whatever the durability level: each keeps a descriptor and dirty pages until then.
 const maxUnsynced = 16
 
-// rollLocked seals the full segment and goes on in the next one, which is ready as a rule.
-func (j *Journal) rollLocked() error {
-	seg, err := j.factory.take(true)
+// takeLocked takes the next segment in which frames of need bytes fit. Those that it passes over
+// are removed after the sync that makes the next one durable.
+func (j *Journal) takeLocked(need int64, full bool) (*segment.Segment, error) {
+	seg, skipped, err := j.factory.take(need, full)
+	for _, s := range skipped {
+		j.mu.skipped = append(j.mu.skipped, s.Ordinal)
+		if err := s.Drop(); err != nil {
+			j.log.Warn("unmap " + s.Path() + ": " + err.Error())
+		}
+	}
+	return seg, err
+}
+
+// rollLocked seals the full segment and goes on in the next one, in which frames of need bytes fit.
+// Usually one is ready.
+func (j *Journal) rollLocked(need int64) error {
+	seg, err := j.takeLocked(need, true)
 	if err != nil {
 		return j.unprepared("prepare a segment", err)
 	}
@@ -289,7 +352,7 @@ func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, v view) error
 	if err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
-	v.chain = append(v.chain[:len(v.chain):len(v.chain)], seg)
+	v.chain = append(withoutStandIn(v.chain), seg)
 	j.view.Store(&v)
 	w.Use(j.stage)
 	j.mu.writer = w
@@ -315,7 +378,7 @@ func (j *Journal) markLocked(m segment.Mark) error {
 	case err != nil:
 		return j.fail(err)
 	case !ok:
-		return j.rollLocked()
+		return j.rollLocked(0)
 	}
 	j.mu.unclaimed, j.mu.unmarked = false, false
 	j.mu.atMark = m.Clean
@@ -352,5 +415,8 @@ func (j *Journal) closingMark() (marked bool, err error) {
 	m := j.mark()
 	m.Clean = true
 	err = j.markLocked(m)
+	if w := j.mu.writer; errors.Is(err, ErrNoSpace) && j.syncer.pos == w.Position() {
+		return true, j.standInLocked(j.endLocked(segment.ReasonNoSpace), *j.view.Load())
+	}
 	return j.mu.atMark, err
 }

@@ -91,9 +91,17 @@ func Prepare(j *Journal, n int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.mu.ready) < n && !f.mu.busy && !f.mu.stopped && f.mu.broken == nil {
-		if err := f.prepareLocked(); err != nil {
+		if err := f.prepareLocked(segment.MaxBatch(min(f.size, leastSegment))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// SetLeastSegment sets the size of the segments that a journal begins with, if its option allows
+// as much.
+func SetLeastSegment(n int64) (restore func()) {
+	old := leastSegment
+	leastSegment = n
+	return func() { leastSegment = old }
 }

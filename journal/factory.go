@@ -15,10 +15,14 @@ import (
 // finds one waiting, or most where they are needed fast. It primes or zeroes them as folio
 // says, if there is time for that. A preparation that fails is tried again by whoever needs the
 // segment.
+//
+// A segment is as large as everything together that was handed out since the journal was new, ended
+// without a Close, or was cut: a short life costs little, and one that goes on soon has segments of
+// the full size. Where the disk has no space for that, it is smaller.
 type factory struct {
 	fsys       segment.FS
 	dir        string
-	size       int64
+	size       int64 // of segments at most
 	folio      folio
 	background bool // false: only take prepares, in the caller's goroutine
 	spares     int  // how many files are kept to be written over
@@ -29,6 +33,7 @@ type factory struct {
 		sync.Mutex
 		id      segment.ID
 		next    uint64             // ordinal of the next file
+		filled  int64              // bytes of the segments that decide the size of the next one
 		ready   []*segment.Segment // the next one first
 		busy    bool               // a preparation is under way, without the lock
 		stopped bool
@@ -63,12 +68,57 @@ func newFactory(
 	return f
 }
 
-// begin tells the factory which journal it works for, and the first ordinal that is free.
-func (f *factory) begin(id segment.ID, next uint64) {
+// begin tells the factory which journal it works for, the first ordinal that is free, and how many
+// bytes the segments have that the next one continues.
+func (f *factory) begin(id segment.ID, next uint64, filled int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mu.id, f.mu.next = id, next
+	f.mu.id, f.mu.next, f.mu.filled = id, next, filled
 }
+
+// setSize sets the size of full-grown segments, and how many of them are ready where they are
+// needed fast.
+func (f *factory) setSize(size int64, most int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.size, f.most = size, most
+}
+
+// skipOrdinal gives up an ordinal, which is above those of all files that were prepared or were
+// begun to be, and returns it; not if a segment is ready after all.
+func (f *factory) skipOrdinal() (ordinal uint64, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.mu.busy {
+		f.idle.Wait()
+	}
+	if len(f.mu.ready) > 0 {
+		return 0, false
+	}
+	if f.mu.failed { // its file may be there
+		f.mu.next++
+		f.mu.failed = false
+	}
+	f.mu.next++
+	return f.mu.next - 1, true
+}
+
+// restart makes the segments small again: the journal is being cut.
+func (f *factory) restart() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.filled = 0
+}
+
+// sizesLocked returns how large the next segment is to be, and how large at least, if the disk has
+// not that much space. Frames of need bytes are to fit.
+func (f *factory) sizesLocked(need int64) (size, least int64) {
+	least = min(f.size, segment.SizeFor(need))
+	return min(f.size, max(least, leastSegment, f.mu.filled)), least
+}
+
+// leastSegment is the size of the first segment. Tests that need large ones at once raise it.
+var leastSegment int64 = MinSegmentSize
 
 // noteGroup tells how many bytes a sync has made durable: by that the next segments are zeroed.
 func (f *factory) noteGroup(n int64) {
@@ -110,9 +160,10 @@ func (f *factory) want() {
 	go func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		err := f.prepareLocked()
+		least := segment.MaxBatch(min(f.size, leastSegment))
+		err := f.prepareLocked(least)
 		for err == nil && f.wantLocked() {
-			err = f.prepareLocked()
+			err = f.prepareLocked(least)
 		}
 		if err != nil { // take meets it again, and returns it; but Close does not take
 			f.log.Warn("a segment cannot be prepared ahead", zap.Error(err))
@@ -120,53 +171,80 @@ func (f *factory) want() {
 	}()
 }
 
-// peek waits until a segment is ready and returns its ordinal. An error leaves everything as it was
-// and the call can be repeated, but for segment.ErrUnnamed.
-func (f *factory) peek() (ordinal uint64, err error) {
+// peek waits until a segment is ready that frames of need bytes fit in, and returns its ordinal. An
+// error leaves everything as it was and the call can be repeated, but for segment.ErrUnnamed.
+func (f *factory) peek(need int64) (ordinal uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.ensureLocked(); err != nil {
+	i, err := f.ensureLocked(need)
+	if err != nil {
 		return 0, err
 	}
-	return f.mu.ready[0].Ordinal, nil
+	return f.mu.ready[i].Ordinal, nil
 }
 
-// ensureLocked makes sure that a segment is ready. That one was not is a stall, however long the
-// wait: whoever appends waits for the disk.
-func (f *factory) ensureLocked() error {
-	if len(f.mu.ready) > 0 {
-		return nil
+// ensureLocked makes sure that a segment is ready that frames of need bytes fit in, and returns
+// which of them it is. That none was is a stall, however long the wait: whoever appends waits for
+// the disk.
+func (f *factory) ensureLocked(need int64) (i int, err error) {
+	if i := f.fitLocked(need); i >= 0 {
+		return i, nil
 	}
 	start := time.Now()
-	err := f.waitLocked()
+	i, err = f.waitLocked(need)
 	f.mu.stats.stalls++
 	f.mu.stats.stallTime += time.Since(start)
-	return err
+	return i, err
 }
 
-func (f *factory) waitLocked() error {
-	for f.mu.busy && len(f.mu.ready) == 0 {
+// fitLocked returns the first segment that frames of need bytes fit in, or -1.
+func (f *factory) fitLocked(need int64) int {
+	return slices.IndexFunc(f.mu.ready, func(s *segment.Segment) bool {
+		return need <= segment.MaxBatch(s.Size)
+	})
+}
+
+func (f *factory) waitLocked(need int64) (int, error) {
+	for f.mu.busy {
 		f.idle.Wait()
+		if i := f.fitLocked(need); i >= 0 {
+			return i, nil
+		}
 	}
 	if f.mu.stopped {
-		return ErrClosed
-	}
-	if len(f.mu.ready) > 0 {
-		return nil
+		return 0, ErrClosed
 	}
 	if f.mu.broken != nil {
-		return f.mu.broken
+		return 0, f.mu.broken
 	}
-	return f.prepareLocked()
+	err := f.prepareLocked(need)
+	return len(f.mu.ready) - 1, err
 }
 
-// prepareLocked prepares a segment, busy and without holding the lock meanwhile. No other
-// preparation is under way.
-func (f *factory) prepareLocked() error {
+// prepareLocked prepares a segment that frames of need bytes fit in, busy and without holding the
+// lock meanwhile. No other preparation is under way. Where the disk is too full for a segment of
+// the size that it should have, it tries half of that, and again.
+func (f *factory) prepareLocked(need int64) error {
 	f.mu.busy = true
+	defer func() {
+		f.mu.busy = false
+		f.idle.Broadcast()
+	}()
+	size, least := f.sizesLocked(need)
+	for {
+		err := f.prepareSizeLocked(size)
+		if size == least || !errors.Is(err, ErrNoSpace) {
+			return err
+		}
+		size = max(roundUp(size/2), least)
+	}
+}
+
+// prepareSizeLocked prepares a segment of a size.
+func (f *factory) prepareSizeLocked(size int64) error {
 	start := time.Now()
-	id := segment.NewIdentity(f.mu.id, f.mu.next, f.size, start)
-	zeros := f.folio(f.mu.group, f.size)
+	id := segment.NewIdentity(f.mu.id, f.mu.next, size, start)
+	zeros := f.folio(f.mu.group, size)
 	if f.background && !f.mu.pace.inTime() {
 		zeros = segment.Zeros{}
 	}
@@ -176,8 +254,6 @@ func (f *factory) prepareLocked() error {
 		seg, err = segment.Prepare(f.fsys, f.dir, id, zeros)
 	}
 	f.mu.Lock()
-	f.mu.busy = false
-	f.idle.Broadcast()
 	if errors.Is(err, segment.ErrUnnamed) {
 		f.mu.broken = err
 	}
@@ -186,6 +262,7 @@ func (f *factory) prepareLocked() error {
 	}
 	f.mu.ready = append(f.mu.ready, seg)
 	f.mu.next++
+	f.mu.filled += size
 	f.mu.stats.prepared++
 	took := time.Since(start)
 	zeroed := zeros.Chunk > 0 && !seg.Recycled
@@ -250,21 +327,25 @@ func (f *factory) keep(paths ...string) {
 	f.mu.spares = append(f.mu.spares, paths...)
 }
 
-// take returns the next segment, which is the caller's from then on. full says that the one before
-// is full, and not cut.
-func (f *factory) take(full bool) (*segment.Segment, error) {
+// take returns the next segment, which is the caller's from then on, and those that it passes over
+// because frames of need bytes do not fit in them: nothing was written to these, and they are to be
+// removed when the next one is durably linked. full says that the one before is full, and not cut.
+func (f *factory) take(need int64, full bool) (seg *segment.Segment, skipped []*segment.Segment,
+	err error,
+) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if full {
 		f.mu.pace.need(time.Now())
 	}
-	if err := f.ensureLocked(); err != nil {
-		return nil, err
+	i, err := f.ensureLocked(need)
+	if err != nil {
+		return nil, nil, err
 	}
-	seg := f.mu.ready[0]
-	f.mu.ready = slices.Delete(f.mu.ready, 0, 1)
+	seg, skipped = f.mu.ready[i], slices.Clone(f.mu.ready[:i])
+	f.mu.ready = slices.Delete(f.mu.ready, 0, i+1)
 	f.mu.pace.take(time.Now())
-	return seg, nil
+	return seg, skipped, nil
 }
 
 // leftOver is what a factory has that nobody has taken.

@@ -274,9 +274,13 @@ func TestNoSpaceIsRetryable(t *testing.T) {
 				if err := j.Sync(t.Context()); err != nil {
 					t.Fatalf("Sync on a full disk: %v", err)
 				}
-				if err := j.TruncateBack(j.Last() - 1); err == nil {
-					t.Fatal("a truncation that needs a segment worked")
+				if kind == simdisk.OpWrite { // that is a disk that cannot write in place
+					continue
 				}
+				if err := j.TruncateBack(j.Last() - 1); err != nil {
+					t.Fatalf("a truncation on a full disk: %v", err)
+				}
+				want = want[:len(want)-1]
 			}
 			expect(t, j, 1, want...)
 			disk.OnOp = nil

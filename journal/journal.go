@@ -61,8 +61,9 @@ type Journal struct {
 		unmarked  bool // there are records behind the last mark or link
 		atMark    bool // the last frame is a closing mark
 		rolls     uint64
-		unsynced  int   // segments that were sealed since the last sync
-		past      int64 // bytes appended to earlier segments since then, at least
+		unsynced  int      // segments that were sealed since the last sync
+		skipped   []uint64 // prepared segments that were passed over since then
+		past      int64    // bytes appended to earlier segments since then, at least
 
 		// Where in the active segment something is due (ahead.go); nextAt is the lesser one.
 		nextAt, prepareAt, populateAt segment.Offset
@@ -251,7 +252,7 @@ func open(
 
 // settled scans a directory, and makes durable what it is going to show.
 func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
-	st, err := recovery.Scan(fsys, dir, recovery.Options{Full: full})
+	st, err := scan(fsys, dir, full)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +270,7 @@ func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make what is there durable: %w", err)
 		}
-		if st, err = recovery.Scan(fsys, dir, recovery.Options{Full: full}); err != nil {
+		if st, err = scan(fsys, dir, full); err != nil {
 			return nil, err
 		}
 		if st.Err == nil && st.End.Less(found) {
@@ -289,10 +290,10 @@ func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 // create sets up a journal in an empty directory.
 func (j *Journal) create() error {
 	id := segment.NewID()
-	if err := j.names.create(id); err != nil {
+	if err := j.names.create(id, j.opts.SegmentSize); err != nil {
 		return err
 	}
-	j.factory.begin(id, 1)
+	j.factory.begin(id, 1, 0)
 	j.report = &recovery.Report{
 		Path: j.dir, ID: id.String(), Version: segment.Version, Verdict: recovery.Intact,
 		Label: recovery.Empty, End: recovery.EndEmpty, First: 1,
@@ -315,7 +316,9 @@ func (j *Journal) begin(chain []*segment.Segment, firstLive, next Seq, start seg
 func (j *Journal) adopt(st *recovery.State) error {
 	defer st.Close()
 	j.report = st.Report
-	j.names.found(st)
+	if err := j.names.found(st); err != nil {
+		return err
+	}
 	if err := recovery.Remove(j.fsys, j.dir, st.Temps()...); err != nil {
 		return err
 	}
@@ -339,13 +342,19 @@ func (j *Journal) adopt(st *recovery.State) error {
 			return err
 		}
 	}
-	if st.Action == recovery.Cut {
-		newest := st.Chain[len(st.Chain)-1]
-		start.Reason = segment.ReasonRecovery
-		start.Pred, start.PredSalt, start.PredEnd = newest.Ordinal, newest.Salt, st.End.Offset
-		start.Claim = st.End
+	if err := j.adoptSize(st.Journal); err != nil {
+		return err
 	}
-	j.factory.begin(st.ID, highest+1)
+	if st.StandIn() {
+		start = st.Journal.StandIn
+	} else if st.Action == recovery.Cut {
+		start = afterEnd(st.Chain[len(st.Chain)-1], st.NewestScan, st.FirstLive)
+	}
+	filled := int64(0)
+	if st.Label == recovery.Clean {
+		filled = rolled(st.Chain)
+	}
+	j.factory.begin(st.ID, highest+1, filled)
 	j.syncer.pos = st.End
 	scan, action := st.NewestScan, st.Action
 	j.begin(st.TakeChain(), st.FirstLive, st.Next, start)
@@ -364,6 +373,14 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	seg, err := segment.Open(j.fsys, chain[last].Path(), segment.ReadWrite)
 	if err != nil {
 		return err
+	}
+	// A copy that was restored may have holes: a store to one of them on a full disk is a fault.
+	if err := seg.Reserve(); errors.Is(err, ErrNoSpace) {
+		j.log.Warn("the newest segment is left as it is", zap.Error(err))
+		j.mu.start = afterEnd(seg, scan, j.mu.firstLive)
+		return seg.Drop()
+	} else if err != nil {
+		return errors.Join(err, seg.Drop())
 	}
 	seg.Adopt(scan)
 	old := chain[last]
@@ -473,10 +490,10 @@ func (j *Journal) closeCleanly() error {
 	if err == nil {
 		err = j.syncAll()
 	}
-	if err == nil {
-		err = j.claimOutside(claim)
+	if err != nil || j.isQuiet() { // a stand-in claims it
+		return err
 	}
-	return err
+	return j.claimOutside(claim)
 }
 
 // claimOutside notes in the file JOURNAL that everything below claim is durable. The marks say the
@@ -519,6 +536,7 @@ func (j *Journal) release() error {
 			err = errors.Join(err, seg.Drop())
 		}
 	}
+	j.names.close()
 	if j.held != nil {
 		err = errors.Join(err, j.held.Close())
 	}

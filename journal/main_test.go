@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if args := os.Getenv(soakEnv); args != "" {
 		os.Exit(soakChild(args))
 	}
+	if args := os.Getenv(spaceEnv); args != "" {
+		os.Exit(spaceChild(args))
+	}
 	for env, work := range childWork {
 		if dir := os.Getenv(env); dir != "" {
 			if err := work(dir); err != nil {

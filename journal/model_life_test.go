@@ -9,10 +9,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 
 	"mmjournal/internal/testutil/simdisk"
 	"mmjournal/journal"
 	"mmjournal/recovery"
+	"mmjournal/segment"
 )
 
 const (
@@ -34,6 +36,7 @@ type life struct {
 	visit  func(l *life, op simdisk.Op)
 	verify bool      // opens read and check every byte
 	closed bool      // cleanly, after something was written, and not opened since
+	full   bool      // the disk has no space for a new file
 	mid    meanwhile // what happens during the step that is being done
 
 	point   int // counts visits
@@ -82,8 +85,13 @@ func (l *life) hook() {
 			return nil
 		}
 		l.call(op)
-		if op.Kind == simdisk.OpDatasync && l.mid.size > 0 {
+		// JOURNAL is synced with the lock held that appends take.
+		if op.Kind == simdisk.OpDatasync && l.mid.size > 0 &&
+			filepath.Base(op.Path) != segment.JournalName {
 			l.meanwhile()
+		}
+		if l.full && (op.Kind == simdisk.OpCreate || op.Kind == simdisk.OpAllocate) {
+			return syscall.ENOSPC
 		}
 		return nil
 	}
@@ -291,6 +299,10 @@ func checkTail(files map[string][]byte, r *recovery.Report) error {
 		if s.State == recovery.Active || s.Ordinal > end && s.State == recovery.Sealed {
 			end, at = s.Ordinal, s.Used
 		}
+	}
+	file, _, err := segment.DecodeJournalFile(files[filepath.Join(modelDir, segment.JournalName)])
+	if err == nil && file.StandInOrdinal > end {
+		end, at = file.StandInOrdinal, 0
 	}
 	torn := ""
 	for _, s := range parseSegments(files) {

@@ -27,6 +27,8 @@ import (
 //	p2       prepare two segments ahead
 //	c        Close, then open          k       end the process, then open
 //	m300     during the first sync of the next step, append 300 bytes (with Published only)
+//	d        the disk is full from now on: no file can be made, no space be reserved
+//	u        there is space again
 //
 // A truncation that would drop more than there is drops all.
 type step struct {
@@ -40,7 +42,7 @@ var stepPattern = regexp.MustCompile(`^([a-z]+?)(?:(\d+)x)?(\d*)(?:\*(\d+))?$`)
 func parseScript(text string) (steps []step) {
 	for _, word := range strings.Fields(text) {
 		m := stepPattern.FindStringSubmatch(word)
-		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs p c k m ", " "+m[1]+" ") {
+		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs p c k m d u ", " "+m[1]+" ") {
 			panic("model: bad step " + word)
 		}
 		k, _ := strconv.Atoi(m[2])
@@ -56,9 +58,13 @@ func parseScript(text string) (steps []step) {
 // randomScript returns the text of a script.
 func randomScript(r *rand.Rand, steps int) string {
 	var words []string
+	full := false
 	size := func() int { return []int{r.IntN(40), 100 + r.IntN(500), r.IntN(3800)}[r.IntN(3)] }
 	for range steps {
 		word := ""
+		if r.IntN(16) == 0 {
+			words, full = append(words, map[bool]string{false: "d", true: "u a10"}[full]), !full
+		}
 		switch r.IntN(20) {
 		case 0, 1:
 			word = "s"
@@ -79,6 +85,9 @@ func randomScript(r *rand.Rand, steps int) string {
 		case 10, 11:
 			word = fmt.Sprintf("a%d*%d", 300+r.IntN(300), 2+r.IntN(8))
 		case 14:
+			if full {
+				continue
+			}
 			word = fmt.Sprintf("m%d %s", size(), []string{"s", "s", "tf2", "tb2", "rs2"}[r.IntN(5)])
 		case 15:
 			word = fmt.Sprintf("p%d", 1+r.IntN(2))
@@ -88,6 +97,9 @@ func randomScript(r *rand.Rand, steps int) string {
 			word = fmt.Sprintf("a%d", size())
 		}
 		words = append(words, word)
+	}
+	if full {
+		words = append(words, "u a10")
 	}
 	return strings.Join(words, " ")
 }
@@ -116,6 +128,9 @@ func (l *life) do(s step) error {
 			copy(dst, l.or.payload(s.n))
 			return errGivenUp
 		})
+		if l.full && errors.Is(err, journal.ErrNoSpace) {
+			return nil
+		}
 		if !errors.Is(err, errGivenUp) {
 			return fmt.Errorf("failing AppendFunc returned %w", err)
 		}
@@ -136,6 +151,9 @@ func (l *life) do(s step) error {
 	case "k":
 		l.kill()
 		return l.open()
+	case "d", "u":
+		l.full = s.op == "d"
+		return nil
 	default:
 		return l.cut(s)
 	}
@@ -150,8 +168,9 @@ func (l *life) append(s step) (err error) {
 		}
 		payloads = append(payloads, p)
 	}
-	want := l.or.now().next()
-	l.or.begin(l.or.now().with(payloads...))
+	before := l.or.now()
+	want := before.next()
+	l.or.begin(before.with(payloads...))
 	var seq journal.Seq
 	switch s.op {
 	case "b":
@@ -166,6 +185,10 @@ func (l *life) append(s step) (err error) {
 	}
 	if err == nil && seq != want {
 		return fmt.Errorf("I2: appended as seq %d, want %d", seq, want)
+	}
+	if l.full && errors.Is(err, journal.ErrNoSpace) && !errors.Is(err, journal.ErrFailed) {
+		l.or.begin(before) // nothing was appended
+		return l.promised(nil, false)
 	}
 	return l.promised(err, l.w.durability == journal.Synced)
 }

@@ -82,6 +82,13 @@ var scripts = []string{
 	"s: a500*8 tf7 a500*8 tf7 a500*8 tf7 a500*8",
 	"s: a600*14 tf13 a600*14 tf12 b3x600 a600*12",
 	"s: a500*14 tf13 a500*14 k a500*14 tf30 a500*14 c a500*14 tf20 tb3 a500*15",
+	"s: a300*8 d a3000*4 tf6 u a10",
+	"s: a300*8 k d tf6 a10 tb1 rs4 tf0 u a10",
+	"s: a500*9 d k tf9 u a500*9 d k tb4 u a10",
+	"s: a300 d k tf1 k tb0 rs0 k rs5 u a300*2 d tb1 k tf1 u a10",
+	"p: a300*20 s d k tb3 tf2 k tf1 c tb1 rs7 c u a300 s",
+	"p: a10 e56 d tf1 c tf0 u a10 s",
+	"p: a500*9 d tb5 tb1 tf2 k u a100 s tb1",
 }
 
 // largeScripts are for segments of largerSegment bytes, which are written over others.

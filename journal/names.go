@@ -21,7 +21,9 @@ type names struct {
 
 	// What the file JOURNAL says; guarded by Journal.mu.
 	file    segment.JournalFile
-	written bool // the file on the disk says the same
+	written bool         // the file on the disk says the same, twice
+	next    uint64       // the generation of the next update
+	open    segment.File // nil if it has to be made anew
 
 	// garbage are segments to remove when one with a higher ordinal is durable. It belongs to who
 	// has the syncer's turn.
@@ -29,34 +31,85 @@ type names struct {
 }
 
 // create writes the file JOURNAL of a new journal.
-func (n *names) create(id segment.ID) error {
-	n.file = segment.JournalFile{Journal: id, Created: time.Now()}
+func (n *names) create(id segment.ID, size int64) error {
+	n.file, n.next = segment.JournalFile{Journal: id, Created: time.Now(), SegmentSize: size}, 1
 	return n.write()
 }
 
 // found takes over what a scan has found.
-func (n *names) found(st *recovery.State) {
+func (n *names) found(st *recovery.State) error {
 	if st.Journal != nil {
-		n.file, n.written = *st.Journal, !st.Faults.Any()
-		return
+		n.file, n.written = *st.Journal, !st.Faults.Any() && !st.Faults.Behind
+		n.next = n.file.NextGeneration(&st.Faults)
+		if st.Faults.Size != nil {
+			return nil // it is made anew
+		}
+		var err error
+		path := filepath.Join(n.dir, segment.JournalName)
+		n.open, err = n.fsys.Open(path, segment.ReadWrite)
+		return err
 	}
 	if st.ID == (segment.ID{}) { // JOURNAL is damaged and there is no segment
 		st.ID = segment.NewID()
 	}
-	n.file = segment.JournalFile{Journal: st.ID, Created: time.Now()}
+	n.file, n.next = segment.JournalFile{Journal: st.ID, Created: time.Now()}, 1
+	return nil
 }
 
+// write makes the file JOURNAL say what it should. It is written over in place, which needs no
+// space, unless it is not a file of the right size with this one name: somebody has removed it, or
+// a snapshot shares it.
 func (n *names) write() error {
 	if err := n.fsys.Check(); err != nil {
 		return err
 	}
 	n.written = false
-	n.file.Generation++
-	if err := segment.WriteJournalFile(n.fsys, n.dir, n.file); err != nil {
-		return err
+	n.file.Generation = n.next
+	n.next++
+	if n.open != nil {
+		links, err := n.open.Links()
+		if err != nil {
+			return err
+		}
+		if links != 1 {
+			n.close()
+		}
 	}
-	n.written = true
-	return nil
+	var err error
+	if n.open != nil {
+		var first bool
+		if first, err = segment.UpdateJournalFile(n.open, &n.file); !first {
+			n.next++ // the other copy is the good one still
+		}
+	} else {
+		n.open, err = segment.CreateJournalFile(n.fsys, n.dir, &n.file)
+	}
+	n.written = err == nil
+	return err
+}
+
+// close closes the file JOURNAL: what it says is durable already.
+func (n *names) close() {
+	if n.open != nil {
+		_ = n.open.Close()
+		n.open = nil
+	}
+}
+
+// setSegmentSize notes how large segments are from now on.
+func (n *names) setSegmentSize(size int64) error {
+	if n.written && n.file.SegmentSize == size {
+		return nil
+	}
+	n.file.SegmentSize = size
+	return n.write()
+}
+
+// setStandIn notes a link durably that no segment can be had for, with what it claims.
+func (n *names) setStandIn(ordinal uint64, l segment.Link) error {
+	n.file.StandInOrdinal, n.file.StandIn, n.file.Newest = ordinal, l, ordinal
+	n.file.Claim, n.file.FirstLive = l.Claim, l.FirstLive
+	return n.write()
 }
 
 // setNewest notes durably that the segment with that ordinal, or a newer one with a good link,
@@ -77,6 +130,9 @@ func (n *names) setClaim(pos segment.Position, firstLive Seq) error {
 		return nil
 	}
 	n.file.Claim, n.file.FirstLive = pos, firstLive
+	if pos.Ordinal > n.file.StandInOrdinal { // a segment does what it stood in for
+		n.file.StandInOrdinal, n.file.StandIn = 0, segment.Link{}
+	}
 	return n.write()
 }
 

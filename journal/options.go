@@ -48,12 +48,19 @@ const (
 
 // Options for Open. The zero value has the safe defaults. Open copies it.
 type Options struct {
-	// SegmentSize is the size in bytes of segments created from now on, 64 KiB to 16 GiB (on 32-bit
-	// systems 1 GiB); it is rounded up to a multiple of 4096. 0 means 64 MiB. Existing segments
-	// keep their size. It limits the size of a record: see MaxRecord. While the journal is open, one
-	// segment is prepared beyond those that hold records; with Published and Interval two, where
-	// segments of up to 128 MiB fill fast, and these and the active one are in the page cache as a
-	// whole, modified, if they have up to 256 MiB.
+	// SegmentSize is the size in bytes of full-grown segments that are created from now on, 64 KiB
+	// to 16 GiB (on 32-bit systems 1 GiB); it is rounded up to a multiple of 4096. 0 means the size
+	// that the journal was written with before, or 64 MiB for a new one; another size replaces
+	// that. Existing segments keep their size. It limits the size of a record: see MaxRecord.
+	//
+	// A new journal begins with a segment of 64 KiB, and so does one after an end without a Close
+	// and after TruncateBack or Reset. Each further segment is as large as those since then
+	// together, up to SegmentSize. Where the disk has no space for that, a segment is smaller, down
+	// to what the record needs.
+	//
+	// While the journal is open, one segment is prepared beyond those that hold records; with
+	// Published and Interval two, where segments of up to 128 MiB fill fast, and these and the
+	// active one are in the page cache as a whole, modified, if they have up to 256 MiB.
 	SegmentSize int64
 
 	// Durability says when Append returns; the default is Synced. At any level, full segments are
@@ -106,12 +113,17 @@ type Options struct {
 	// that were acknowledged as durable. The next Open reports what it misses, if it can know.
 	NoDirSync bool
 
+	sized bool // SegmentSize was given
+
 	// Logger gets what happens in the background and at open. nil: nothing is logged.
 	Logger *zap.Logger
 }
 
 // maxSpares bounds Options.Spares.
 const maxSpares = 1000
+
+// mostSegmentSize is what the address space allows.
+const mostSegmentSize = min(int64(MaxSegmentSize), math.MaxInt/2+1)
 
 // minSegmentSize is lowered by tests that need tiny journals.
 var minSegmentSize int64 = MinSegmentSize
@@ -134,7 +146,8 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		c = *o
 	}
-	if c.SegmentSize == 0 {
+	c.sized = c.SegmentSize != 0
+	if !c.sized {
 		c.SegmentSize = DefaultSegmentSize
 	}
 	if c.SyncInterval == 0 {
@@ -143,10 +156,9 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-	most := min(int64(MaxSegmentSize), math.MaxInt/2+1)
-	if c.SegmentSize < minSegmentSize || c.SegmentSize > most {
+	if c.SegmentSize < minSegmentSize || c.SegmentSize > mostSegmentSize {
 		return c, fmt.Errorf("%w: SegmentSize %d is not in %d to %d",
-			ErrOptions, c.SegmentSize, minSegmentSize, most)
+			ErrOptions, c.SegmentSize, minSegmentSize, mostSegmentSize)
 	}
 	c.SegmentSize = roundUp(c.SegmentSize)
 	if c.Durability < Synced || c.Durability > Interval {

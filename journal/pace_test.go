@@ -95,16 +95,16 @@ func (f slowZerosFile) WriteAt(p []byte, off int64) (int, error) {
 func TestZeroedInTime(t *testing.T) {
 	folio := func(_, _ int64) segment.Zeros { return segment.Zeros{Chunk: 8 << 10} }
 	f := newFactory(slowZeros{segment.NewHeapFS()}, "/j", 64<<10, folio, true)
-	f.begin(segment.NewID(), 1)
+	f.begin(segment.NewID(), 1, 0)
 	const n = 60
 	for i := range n {
 		f.want()
 		if i%20 >= 10 { // these are not needed before they are ready
-			if _, err := f.peek(); err != nil {
+			if _, err := f.peek(0); err != nil {
 				t.Fatal(err)
 			}
 		}
-		seg, err := f.take(true)
+		seg, _, err := f.take(0, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestTwoReady(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFactory(slowZeros{segment.NewHeapFS()}, "/j", 64<<10, noFolio, true)
 			f.most = mostReady(&c.opts)
-			f.begin(segment.NewID(), 1)
+			f.begin(segment.NewID(), 1, 0)
 			f.mu.pace.lasted = 1
 			if !c.hurry {
 				f.mu.pace.lasted = time.Hour
@@ -188,14 +188,14 @@ func (f gatedDirFS) SyncDir(dir string) error {
 func TestTakeFirst(t *testing.T) {
 	fsys := gatedDirFS{segment.NewHeapFS(), make(chan struct{}, 2), make(chan struct{})}
 	f := newFactory(fsys, "/j", 64<<10, noFolio, true)
-	f.begin(segment.NewID(), 1)
+	f.begin(segment.NewID(), 1, 0)
 	f.most = 2
 	f.mu.pace = pace{taken: time.Now(), lasted: time.Minute, slowest: time.Hour}
 	f.want()
 	<-fsys.arrived
 	taken := make(chan error)
 	go func() {
-		seg, err := f.take(true)
+		seg, _, err := f.take(0, true)
 		if err == nil {
 			err = seg.Drop()
 		}
@@ -224,9 +224,9 @@ func TestTakeFirst(t *testing.T) {
 // TestCutsAreNoHurry: a segment that was cut says nothing of how long one lasts.
 func TestCutsAreNoHurry(t *testing.T) {
 	f := newFactory(segment.NewHeapFS(), "/j", 64<<10, noFolio, false)
-	f.begin(segment.NewID(), 1)
+	f.begin(segment.NewID(), 1, 0)
 	for i, full := range []bool{false, false, false, true} {
-		seg, err := f.take(full)
+		seg, _, err := f.take(0, full)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func TestSparesAreBounded(t *testing.T) {
 	fsys := &renameFS{FS: testutil.OpenDir(t, dir)}
 	f := newFactory(fsys, dir, MinSegmentSize, noFolio, false)
 	f.spares = most
-	f.begin(segment.NewID(), 100)
+	f.begin(segment.NewID(), 100, 0)
 	n := uint64(0)
 	drop := func() {
 		for f.room() > 0 {
@@ -56,7 +56,7 @@ func TestSparesAreBounded(t *testing.T) {
 	drop()
 	fsys.renames = drop
 	for range 3 {
-		seg, err := f.take(true)
+		seg, _, err := f.take(0, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,13 +79,13 @@ func TestUnusableSpare(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	f := newFactory(testutil.OpenDir(t, dir), dir, MinSegmentSize, noFolio, false)
 	f.log = zap.New(core)
-	f.begin(segment.NewID(), 100)
+	f.begin(segment.NewID(), 100, 0)
 	gone, cut, good := spareFile(t, dir, 1), spareFile(t, dir, 2), spareFile(t, dir, 3)
 	if err := errors.Join(os.Remove(gone), os.Truncate(cut, 4096)); err != nil {
 		t.Fatal(err)
 	}
 	f.keep(gone, cut, good)
-	seg, err := f.take(true)
+	seg, _, err := f.take(0, true)
 	if err != nil {
 		t.Fatal(err)
 	}

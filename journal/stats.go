@@ -32,6 +32,9 @@ func (j *Journal) Stats() Stats {
 	s.Rolls = j.mu.rolls
 	j.mu.Unlock()
 	for _, seg := range j.view.Load().chain {
+		if seg.IsStandIn() {
+			continue
+		}
 		s.Segments++
 		s.UsedBytes += int64(seg.End())
 		s.SizeBytes += seg.Size

@@ -393,6 +393,8 @@ func (j *Journal) finishSync(
 	j.mu.Lock()
 	j.mu.claim, j.mu.unclaimed = pos, true
 	j.mu.unsynced, j.mu.past = 0, 0
+	j.names.garbage = append(j.names.garbage, j.mu.skipped...)
+	j.mu.skipped = nil
 	j.durable.Store(uint64(last))
 	j.mu.Unlock()
 

@@ -14,8 +14,10 @@ import (
 // which empties the journal. Whole segments that are not needed any more are removed. When it
 // returns, the truncation is durable, and so is every record that was published before.
 //
-// It may be called while others append and read. Errors: ErrNotFound if first is not in First() to
-// Last()+1; ErrNoSpace (nothing has changed); ErrClosed, ErrReadOnly, ErrFailed.
+// It may be called while others append and read. It works on a full disk, too, where the file
+// system can write in place what it has written before. Errors: ErrNotFound if first is not in
+// First() to Last()+1; ErrNoSpace where it cannot (nothing has changed); ErrClosed, ErrReadOnly,
+// ErrFailed.
 func (j *Journal) TruncateFront(first Seq) error {
 	return j.change("truncate front", func() error {
 		b := j.bounds()
@@ -89,6 +91,9 @@ func (j *Journal) change(op string, f func() error) error {
 // claimChange makes a change durable that has just been written as a link or a mark, and then the
 // claim that it is. If the change got lost without that claim, nobody would miss it.
 func (j *Journal) claimChange() error {
+	if j.isQuiet() {
+		return nil // JOURNAL has it, and what it claims
+	}
 	if err := j.syncAll(); err != nil {
 		return err
 	}
@@ -110,22 +115,55 @@ func (j *Journal) writeMark() error {
 	return j.markLocked(j.mark())
 }
 
+// isQuiet reports whether no segment is appended to.
+func (j *Journal) isQuiet() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.mu.writer == nil
+}
+
 // noteFirstLive writes a mark, or a link, with a new first live seq.
 func (j *Journal) noteFirstLive(first Seq) error {
+	for {
+		done, err := j.tryFirstLive(first)
+		if done || err != nil {
+			return err
+		}
+		// There is no space for a segment that is needed for it, and something was appended since
+		// the last sync.
+		if err := j.syncAll(); err != nil {
+			return err
+		}
+	}
+}
+
+func (j *Journal) tryFirstLive(first Seq) (done bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	old, oldStart := j.mu.firstLive, j.mu.start.FirstLive
 	j.mu.firstLive, j.mu.start.FirstLive = first, first
-	var err error
-	if j.mu.writer == nil {
-		err = j.startLocked()
+	w := j.mu.writer
+	if w == nil {
+		err = j.startLocked(0)
 	} else {
 		err = j.markLocked(j.mark())
 	}
-	if err != nil {
+	done = true
+	if errors.Is(err, ErrNoSpace) && j.failed() == nil {
+		l := j.mu.start
+		if w != nil {
+			l = j.endLocked(segment.ReasonNoSpace)
+		}
+		if done = w == nil || j.syncer.pos == w.Position(); done {
+			err = j.standInLocked(l, *j.view.Load())
+		} else {
+			err = nil
+		}
+	}
+	if err != nil || !done {
 		j.mu.firstLive, j.mu.start.FirstLive = old, oldStart
 	}
-	return err
+	return done, err
 }
 
 // retireFront takes the segments that hold no live record off the chain.
@@ -197,7 +235,11 @@ func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.
 	old := v.chain
 	v.first, v.chain, v.cuts = l.FirstLive, keep, v.cuts+1
 	j.durable.Store(min(durable, uint64(l.Base-1))) // never above published
-	if err := j.cutLocked(l, v); err != nil {
+	err := j.cutLocked(l, v, 0)
+	if errors.Is(err, ErrNoSpace) && j.failed() == nil {
+		err = j.standInLocked(l, v)
+	}
+	if err != nil {
 		j.durable.Store(durable)
 		return nil, err
 	}

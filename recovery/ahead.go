@@ -30,7 +30,10 @@ func (s *search) readAhead() {
 		if f.seg == nil {
 			continue
 		}
-		l, ok, err := f.seg.ReadLink()
+		l, ok, err := f.seg.Link, f.standIn, error(nil)
+		if !ok {
+			l, ok, err = f.seg.ReadLink()
+		}
 		if !ok || err != nil || l.Pred == 0 {
 			continue
 		}

@@ -41,6 +41,7 @@ type facts struct {
 	cleanMark               bool // a closing mark at the end
 	recycled                bool // the newest segment is a recycled one
 	gaps                    bool // there are damaged frames of dropped records in the newest segment
+	standIn                 bool // the newest segment is a link in JOURNAL
 	tailBytes, above        bool // bytes behind the end; bytes in segments above
 }
 
@@ -69,6 +70,8 @@ var table = []row{
 	// earlier life has left could be taken for what comes next.
 	{Clean, func(f *facts) bool { return f.cleanMark && f.recycled }, Cut},
 	{Clean, func(f *facts) bool { return f.cleanMark && f.gaps }, Cut},
+	// A stand-in has no file to append to.
+	{Clean, func(f *facts) bool { return f.cleanMark && f.standIn }, Cut},
 	{Clean, func(f *facts) bool { return f.cleanMark }, Resume},
 	{Open, func(*facts) bool { return true }, Cut},
 }

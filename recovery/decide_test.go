@@ -10,8 +10,8 @@ import (
 func predicates(f *facts) []*bool {
 	return []*bool{
 		&f.newer, &f.foreign, &f.brokenChain, &f.damagedEnd, &f.found, &f.lostSuccessor, &f.gap,
-		&f.badIdentity, &f.lostNewest, &f.badFirstLive, &f.cleanMark, &f.recycled, &f.tailBytes,
-		&f.above, &f.gaps,
+		&f.badIdentity, &f.lostNewest, &f.badFirstLive, &f.cleanMark, &f.recycled, &f.standIn,
+		&f.tailBytes, &f.above, &f.gaps,
 	}
 }
 
@@ -43,6 +43,8 @@ func TestLabels(t *testing.T) {
 		{Clean, Cut, facts{found: true, cleanMark: true, recycled: true}},
 		{Clean, Cut, facts{found: true, cleanMark: true, gaps: true}},
 		{Torn, Cut, facts{found: true, cleanMark: true, recycled: true, tailBytes: true}},
+		{Clean, Cut, facts{found: true, cleanMark: true, standIn: true}},
+		{Torn, Cut, facts{found: true, cleanMark: true, standIn: true, above: true}},
 		{Open, Cut, facts{found: true, recycled: true}},
 		{Open, Cut, facts{found: true}},
 	} {
@@ -110,7 +112,8 @@ func allowed(f *facts, label Label, action Action) error {
 		return fmt.Errorf("damage: %v, but the action is %s", bad, action)
 	case f.newer && label != Newer:
 		return fmt.Errorf("files of newer software are judged by rules that may not hold")
-	case action == Resume && (!f.found || !f.cleanMark || bytesBehind || f.recycled || f.gaps):
+	case action == Resume && (!f.found || !f.cleanMark || bytesBehind || f.recycled || f.gaps ||
+		f.standIn):
 		return fmt.Errorf("goes on writing where the journal does not end cleanly")
 	case action == Cut && !f.found:
 		return fmt.Errorf("links to a segment that there is not")

@@ -33,6 +33,7 @@ type file struct {
 	linked      *segment.Scan
 	linkedEnd   segment.Offset
 	linkedIndex error
+	standIn     bool // it has no file: JOURNAL holds its link
 	state       SegmentState
 	why         string        // for a person, in the report
 	index       error         // what is wrong with the sparse index
@@ -49,7 +50,9 @@ type directory struct {
 	journal *segment.JournalFile // nil if missing or bad
 	badFile error                // why the file JOURNAL is bad; ErrMissing if it is missing
 	faults  segment.JournalFaults
-	newer   error // a file that newer software made
+	// shadowed are files in whose place the stand-in is.
+	shadowed []string
+	newer    error // a file that newer software made
 	// readOnly is a file to whose journal only newer software may write. It matches ErrVersion.
 	readOnly error
 }
@@ -89,10 +92,36 @@ func (d *directory) list() error {
 			return err
 		}
 	}
+	d.addStandIn()
 	slices.SortFunc(d.files, func(a, b *file) int {
 		return cmp.Compare(a.ordinal, b.ordinal)
 	})
 	return nil
+}
+
+// addStandIn adds the segment that the file JOURNAL has a link of. It takes the place of a file with
+// its ordinal, which cannot be the journal's.
+func (d *directory) addStandIn() {
+	if d.journal == nil || d.journal.StandInOrdinal == 0 {
+		return
+	}
+	j := d.journal
+	d.files = slices.DeleteFunc(d.files, func(f *file) bool {
+		if f.ordinal != j.StandInOrdinal {
+			return false
+		}
+		if f.seg != nil {
+			f.seg.Drop()
+		}
+		d.shadowed = append(d.shadowed, f.name)
+		return true
+	})
+	path := filepath.Join(d.path, segment.JournalName)
+	d.files = append(d.files, &file{
+		ordinal: j.StandInOrdinal, name: segment.JournalName, standIn: true,
+		seg:  segment.NewStandIn(path, j.Journal, j.StandInOrdinal, j.StandIn),
+		scan: segment.StandInScan(j.StandIn),
+	})
 }
 
 func (d *directory) add(e fs.DirEntry) error {

@@ -55,7 +55,9 @@ func (d *dir) now() time.Time {
 func (d *dir) writeJournal() {
 	d.Helper()
 	d.file.Generation++
-	d.must(segment.WriteJournalFile(d.fsys, testDir, d.file))
+	f, err := segment.CreateJournalFile(d.fsys, testDir, &d.file)
+	d.must(err)
+	d.must(f.Close())
 }
 
 // prepare makes an unused segment of 8 KiB.

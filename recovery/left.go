@@ -104,7 +104,7 @@ func (s *search) left(brk *breakage) ([]*file, *breakage, error) {
 // may have been lost, and nothing is certain.
 func (s *search) below(brk *breakage) (*file, error) {
 	f := s.d.byOrdinal(brk.pos.Ordinal)
-	if f != nil && f.seg != nil && brk.pos.Offset > segment.FirstFrame {
+	if f != nil && f.seg != nil && !f.standIn && brk.pos.Offset > segment.FirstFrame {
 		if err := s.scanBelow(f, brk.pos.Offset); err != nil {
 			return nil, err
 		}
@@ -144,7 +144,7 @@ func (s *search) sealing(at segment.Position) (*file, error) {
 	named := s.d.byOrdinal(at.Ordinal)
 	for i := len(s.d.files) - 1; i >= 0; i-- {
 		f := s.d.files[i]
-		if f.ordinal >= at.Ordinal || f.seg == nil {
+		if f.ordinal >= at.Ordinal || f.seg == nil || f.standIn {
 			continue
 		}
 		sc, err := f.seg.Scan(0)

@@ -156,7 +156,9 @@ func newReport(st *State) (*Report, error) {
 		r.Created = j.Created
 	}
 	for _, f := range st.dir.files {
-		r.addSegment(st, f)
+		if !f.standIn {
+			r.addSegment(st, f)
+		}
 	}
 	for _, f := range st.s.chain {
 		if f.scan == nil {
@@ -317,6 +319,10 @@ func (r *Report) addRedundant(st *State, f *file) {
 }
 
 func (r *Report) addWarnings(st *State) {
+	for _, name := range st.dir.shadowed {
+		r.Warnings = append(r.Warnings, fmt.Sprintf(
+			"%s is not a part of the journal: JOURNAL has a link of that ordinal", name))
+	}
 	for _, name := range st.dir.foreign {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s is not a journal's file", name))
 	}

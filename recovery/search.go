@@ -121,6 +121,9 @@ func (s *search) try(f *file) (ok bool, err error) {
 // pass reads a candidate past damage below the claim that costs no live record, and reports whether
 // that is all there is.
 func (s *search) pass(f *file) (passed bool, err error) {
+	if f.standIn {
+		return false, nil
+	}
 	sc, err := f.seg.ScanPast(0, segment.Slack{Claimed: s.claim.Offset, Live: s.firstLive})
 	if err != nil || len(sc.Gaps) == 0 {
 		return false, err
@@ -160,6 +163,9 @@ func (s *search) breakAt(f *file, at segment.Offset, seq segment.Seq, why error)
 // scanOpen reads the frames of a candidate, and what follows them; with full, what the file system
 // says is a hole, too.
 func (s *search) scanOpen(f *file) (err error) {
+	if f.standIn {
+		return s.learn(f)
+	}
 	if s.full {
 		if err := f.release(); err != nil {
 			return err
@@ -292,6 +298,7 @@ func (s *search) checkEnd() error {
 	s.facts.tailBytes = sc.Tail.Bytes > 0
 	s.facts.recycled = s.newest.seg.Recycled
 	s.facts.gaps = len(sc.Gaps) > 0
+	s.facts.standIn = s.newest.standIn
 	oldest := s.chain[len(s.chain)-1]
 	link := oldest.seg.Link
 	if oldest.scan != nil {

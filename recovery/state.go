@@ -165,7 +165,7 @@ func (st *State) unclaimed() iter.Seq2[*file, segment.Offset] {
 			if st.Claim.Ordinal == f.ordinal {
 				from = st.Claim.Offset
 			}
-			if st.Claim.Ordinal <= f.ordinal && !yield(f, from) {
+			if st.Claim.Ordinal <= f.ordinal && !f.standIn && !yield(f, from) {
 				return
 			}
 		}
@@ -193,11 +193,14 @@ func (st *State) settle(f *file, from segment.Offset) error {
 	return errors.Join(err, w.Drop())
 }
 
+// StandIn reports whether the newest segment is the link in the file JOURNAL.
+func (st *State) StandIn() bool { return st.s.facts.standIn }
+
 // Prepared returns the ordinals of the segments above the newest one, in descending order: the
 // order in which they may be removed, each durably before the next, without leaving a gap.
 func (st *State) Prepared() (ordinals []uint64) {
 	for _, f := range slices.Backward(st.dir.files) {
-		if f.ordinal > st.End.Ordinal && f.bad == nil {
+		if f.ordinal > st.End.Ordinal && f.bad == nil && !f.standIn {
 			ordinals = append(ordinals, f.ordinal)
 		}
 	}
@@ -221,7 +224,7 @@ func (st *State) Spare() (ordinals []uint64) {
 // Dead returns the ordinals of the segments below the newest one that are not on the chain.
 func (st *State) Dead() (ordinals []uint64) {
 	for _, f := range st.dir.files {
-		if f.ordinal < st.End.Ordinal && f.bad == nil && !slices.Contains(st.s.chain, f) {
+		if f.ordinal < st.End.Ordinal && f.bad == nil && !f.standIn && !slices.Contains(st.s.chain, f) {
 			ordinals = append(ordinals, f.ordinal)
 		}
 	}

@@ -105,10 +105,11 @@ const (
 	ReasonRecovery     Reason = 3 // the journal had not been closed cleanly
 	ReasonTruncateBack Reason = 4
 	ReasonReset        Reason = 5
+	ReasonNoSpace      Reason = 6 // of a stand-in: the disk was full
 )
 
 func (r Reason) String() string {
-	names := [...]string{"", "start", "roll", "recovery", "truncate back", "reset"}
+	names := [...]string{"", "start", "roll", "recovery", "truncate back", "reset", "no space"}
 	if r == 0 || int(r) >= len(names) {
 		return fmt.Sprintf("reason %d", uint64(r))
 	}
@@ -125,6 +126,15 @@ func ValidSize(n int64) bool { return n >= MinSize && n <= MaxSize && n%SizeUnit
 // take, and so those of one batch: the sum of [FrameSize] over its payloads.
 func MaxBatch(size int64) int64 {
 	return size - identitySize - linkFrame - markFrame - sealFrame - indexReserve(size)
+}
+
+// SizeFor returns the least size of a segment that MaxBatch allows n bytes in.
+func SizeFor(n int64) int64 {
+	size := max(MinSize, n/(pageSize-indexEntry)*pageSize)
+	for MaxBatch(size) < n {
+		size += pageSize
+	}
+	return size
 }
 
 // MaxRecord returns the largest payload, in bytes, that a segment of size bytes can hold.

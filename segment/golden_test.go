@@ -137,7 +137,7 @@ func buildGolden(t *testing.T, name string, build func(g *golden)) map[string][]
 	build(g)
 	g.Next = Seq(len(g.Records)) + 1
 	g.Records = g.Records[g.First-1:]
-	g.check(WriteJournalFile(g.fsys, ".", g.journal))
+	g.check(writeJournalFile(g.fsys, ".", g.journal))
 	files := map[string][]byte{}
 	for _, file := range names(t, g.fsys, ".") {
 		files[filepath.Join(name, file)] = readFile(t, g.fsys, file)

@@ -61,6 +61,25 @@ func (j *JournalFile) Encode() []byte {
 type JournalFaults struct {
 	Copies [2]error // of the first copy, and of the second; nil for a good one
 	Size   error    // the file does not have the right size
+	// Behind: one copy is older than the other: an update was interrupted. It is no fault.
+	Behind bool
+}
+
+// NextGeneration returns the generation of the next update of a file that holds j and has these
+// faults. An even generation writes the first copy first, an odd one the second: so the copy that
+// is written first is the one that was written last, and may not have reached the disk; or the bad
+// one; or, of two that differ, the newer one.
+func (j *JournalFile) NextGeneration(f *JournalFaults) uint64 {
+	next := j.Generation + 1
+	for i, err := range f.Copies {
+		if err != nil && firstCopy(next) != int64(i)*copySize {
+			next++
+		}
+	}
+	if f.Behind {
+		next = j.Generation + 2
+	}
+	return next
 }
 
 // Any reports whether there is anything wrong.
@@ -118,7 +137,9 @@ func DecodeJournalFile(b []byte) (j JournalFile, faults JournalFaults, err error
 		err = fmt.Errorf("%w: its copies are of the journals %v and %v",
 			ErrIdentity, copies[0].Journal, copies[1].Journal)
 		return j, JournalFaults{Copies: [2]error{err, err}, Size: faults.Size}, err
-	case copies[0].Generation < copies[1].Generation:
+	}
+	faults.Behind = copies[0].Generation != copies[1].Generation
+	if copies[0].Generation < copies[1].Generation {
 		return copies[1], faults, nil
 	}
 	return copies[0], faults, nil

@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -60,6 +59,9 @@ func Prepare(fsys FS, dir string, id Identity, zeros Zeros) (*Segment, error) {
 		return nil, noSpace(err)
 	}
 	fail := func(name string, err error) (*Segment, error) {
+		if name == tmp && isFull(err) {
+			_ = f.Truncate(0) // a reservation that failed may keep what it got
+		}
 		err = fmt.Errorf("prepare %s: %w", path, errors.Join(err, f.Close(), fsys.Remove(name)))
 		if errors.Is(err, ErrUnnamed) {
 			return nil, err
@@ -156,29 +158,56 @@ func noSpace(err error) error {
 	return err
 }
 
-// WriteJournalFile durably replaces the file JOURNAL in dir by one whose two copies both say j. If
-// it fails, the old one may be there or the new one. ErrUnnamed and ErrNoSpace are as for Prepare.
-func WriteJournalFile(fsys FS, dir string, j JournalFile) error {
+// CreateJournalFile durably puts a file JOURNAL into dir, in place of the one that is there, and
+// returns it open. If it fails, the old one may be there or the new one. ErrUnnamed and ErrNoSpace
+// are as for Prepare.
+func CreateJournalFile(fsys FS, dir string, j *JournalFile) (File, error) {
 	path := filepath.Join(dir, JournalName)
 	tmp := path + TempSuffix
 	f, err := createFresh(fsys, tmp)
 	if err != nil {
-		return noSpace(err)
+		return nil, noSpace(err)
 	}
-	if _, err = f.WriteAt(bytes.Repeat(j.Encode(), 2), 0); err == nil {
+	b := j.Encode()
+	if _, err = f.WriteAt(append(b, b...), 0); err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
+	if err == nil {
 		err = fsys.Rename(tmp, path)
 	}
 	if err != nil {
-		return noSpace(fmt.Errorf("write %s: %w", path, errors.Join(err, fsys.Remove(tmp))))
+		err = errors.Join(err, f.Close(), fsys.Remove(tmp))
+		return nil, noSpace(fmt.Errorf("write %s: %w", path, err))
 	}
+	f.SetPath(path)
 	if err := fsys.SyncDir(dir); err != nil {
-		return fmt.Errorf("write %s: %w", path, Unnamed(err))
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, Unnamed(err)), f.Close())
 	}
-	return nil
+	return f, nil
 }
+
+// UpdateJournalFile durably writes over both copies in a file JOURNAL, one after the other, first
+// that which j.Generation chooses: see NextGeneration. So a crash spoils one of them at most, and
+// what the file said, or says now, is in the other one. It needs no space on the disk, but on file
+// systems that cannot write in place. If it fails, written says whether the first copy has been
+// written durably.
+func UpdateJournalFile(f File, j *JournalFile) (written bool, err error) {
+	b := j.Encode()
+	for _, at := range [2]int64{firstCopy(j.Generation), firstCopy(j.Generation + 1)} {
+		_, err := f.WriteAt(b, at)
+		if err == nil {
+			err = f.Datasync()
+		}
+		if err != nil {
+			return written, noSpace(fmt.Errorf("write %s: %w", JournalName, err))
+		}
+		written = true
+	}
+	return true, nil
+}
+
+// firstCopy returns the offset of the copy that an update of that generation writes first.
+func firstCopy(generation uint64) int64 { return int64(generation%2) * copySize }
 
 // Names of the files in a journal's directory that are no segments.
 const (

@@ -117,7 +117,8 @@ func TestPreparePrimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken, fsys.zeroes = 7, false
-	prepare("open", "truncate", "allocate", "write", "sync", "zero", "write", "close", "remove")
+	prepare("open", "truncate", "allocate", "write", "sync", "zero", "write", "truncate", "close",
+		"remove")
 	if list := names(t, fsys, "d"); len(list) > 0 {
 		t.Errorf("files %q are left", list)
 	}
@@ -285,8 +286,8 @@ func TestPrepareReplaces(t *testing.T) {
 	}
 }
 
-// TestWriteJournalFile: at any failure the old file is there, or the new one, whole; nothing else.
-func TestWriteJournalFile(t *testing.T) {
+// TestCreateJournalFile: at any failure the old file is there, or the new one, whole; nothing else.
+func TestCreateJournalFile(t *testing.T) {
 	oldFile := JournalFile{Journal: testJournal, Newest: 1, Created: testTime}
 	newFile := JournalFile{Journal: testJournal, Newest: 2, Created: testTime}
 	for _, fault := range []error{errors.New("i/o error"), syscall.ENOSPC} {
@@ -294,11 +295,15 @@ func TestWriteJournalFile(t *testing.T) {
 		for k := 0; ; k++ {
 			dir, op := "d", ""
 			fsys := &hookFS{FS: NewMemFS()}
-			if err := WriteJournalFile(fsys, dir, oldFile); err != nil {
+			if err := writeJournalFile(fsys, dir, oldFile); err != nil {
 				t.Fatal(err)
 			}
 			fsys.hook = failAt(k, fault, false, &op)
-			err := WriteJournalFile(fsys, dir, newFile)
+			f, err := CreateJournalFile(fsys, dir, &newFile)
+			fsys.hook = nil
+			if err == nil {
+				f.Close()
+			}
 			got := readFile(t, fsys.FS, filepath.Join(dir, JournalName))
 			if list := names(t, fsys, dir); !slices.Equal(list, []string{JournalName}) {
 				t.Errorf("%s failed: the directory holds %q", op, list)
@@ -308,7 +313,7 @@ func TestWriteJournalFile(t *testing.T) {
 			}
 			if op == "" {
 				if err != nil || !bytes.Equal(got, twice(newFile)) {
-					t.Errorf("error %v, content % x", err, got)
+					t.Errorf("error %v, content % x", err, got[:256])
 				}
 				break
 			}
@@ -318,7 +323,7 @@ func TestWriteJournalFile(t *testing.T) {
 				want = newFile
 			}
 			if !errors.Is(err, fault) || !bytes.Equal(got, twice(want)) {
-				t.Errorf("%s failed: %v, content % x", op, err, got)
+				t.Errorf("%s failed: %v, content % x", op, err, got[:256])
 			}
 			if errors.Is(err, ErrUnnamed) != (op == "syncdir") {
 				t.Errorf("%s failed: %v; is it ErrUnnamed?", op, err)
@@ -327,7 +332,7 @@ func TestWriteJournalFile(t *testing.T) {
 				t.Errorf("%s failed: %v; is it ErrNoSpace?", op, err)
 			}
 		}
-		want := []string{"open", "write", "sync", "close", "rename", "syncdir"}
+		want := []string{"open", "write", "sync", "rename", "syncdir"}
 		if !slices.Equal(failed, want) {
 			t.Errorf("operations failed: %q, want %q", failed, want)
 		}
@@ -425,6 +430,82 @@ func TestSyncDropped(t *testing.T) {
 	for _, err := range []error{s.Sync(), s.SyncFrames(), s.SyncRange(0, 8192)} {
 		if !errors.Is(err, errReleased) {
 			t.Error(err)
+		}
+	}
+}
+
+func writeJournalFile(fsys FS, dir string, j JournalFile) error {
+	f, err := CreateJournalFile(fsys, dir, &j)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return nil
+}
+
+// TestUpdateJournalFile: an update writes the two copies one after the other, each of them durably
+// before the next step, and makes no name; wherever it fails, one copy is whole.
+func TestUpdateJournalFile(t *testing.T) {
+	oldFile := JournalFile{Journal: testJournal, Generation: 1, Newest: 1, Created: testTime}
+	newFile := JournalFile{Journal: testJournal, Generation: 2, Newest: 2, Created: testTime}
+	for _, fault := range []error{errors.New("i/o error"), syscall.ENOSPC} {
+		var failed []string
+		for k := 0; ; k++ {
+			op := ""
+			fsys := &hookFS{FS: NewMemFS()}
+			f, createErr := CreateJournalFile(fsys, "d", &oldFile)
+			if createErr != nil {
+				t.Fatal(createErr)
+			}
+			fsys.hook = failAt(k, fault, false, &op)
+			first, err := UpdateJournalFile(f, &newFile)
+			if first != (op == "" || k > 1) {
+				t.Errorf("operation %d failed: is the first copy written? %v", k, first)
+			}
+			got := readFile(t, fsys.FS, filepath.Join("d", JournalName))
+			if op == "" {
+				if err != nil || !bytes.Equal(got, twice(newFile)) {
+					t.Errorf("error %v, content % x", err, got[:256])
+				}
+				break
+			}
+			failed = append(failed, op)
+			if !errors.Is(err, fault) || errors.Is(err, ErrNoSpace) != (fault == syscall.ENOSPC) {
+				t.Errorf("%s failed: %v", op, err)
+			}
+			j, faults, err := DecodeJournalFile(got)
+			if err != nil || faults.Any() || j.Newest != 1 && j.Newest != 2 {
+				t.Errorf("operation %d, %s, failed: %+v, %v, %v", k, op, j, faults, err)
+			}
+			if behind := k == 1 || k == 2; faults.Behind != behind {
+				t.Errorf("operation %d, %s, failed: is one copy behind? %v", k, op, faults.Behind)
+			}
+		}
+		if want := []string{"write", "datasync", "write", "datasync"}; !slices.Equal(failed, want) {
+			t.Errorf("operations failed: %q, want %q", failed, want)
+		}
+	}
+}
+
+// TestNextGeneration: an update writes first the copy that it can do without.
+func TestNextGeneration(t *testing.T) {
+	bad := errors.New("bad")
+	for _, c := range []struct {
+		name   string
+		faults JournalFaults
+		first  [2]int64 // the copy that is written first after an even generation, and an odd one
+	}{
+		{"both good", JournalFaults{}, [2]int64{1, 0}},
+		{"the first one is bad", JournalFaults{Copies: [2]error{bad, nil}}, [2]int64{0, 0}},
+		{"the second one is bad", JournalFaults{Copies: [2]error{nil, bad}}, [2]int64{1, 1}},
+		{"the newer one was written first", JournalFaults{Behind: true}, [2]int64{0, 1}},
+	} {
+		for odd, want := range c.first {
+			j := JournalFile{Generation: uint64(10 + odd)}
+			next := j.NextGeneration(&c.faults)
+			if got := firstCopy(next) / copySize; got != want || next <= j.Generation {
+				t.Errorf("%s, %d: generation %d writes copy %d first", c.name, 10+odd, next, got)
+			}
 		}
 	}
 }

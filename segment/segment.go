@@ -320,6 +320,21 @@ func (s *Segment) isWhole(f File) error {
 	return err
 }
 
+// Reserve makes sure that the file has its disk space, where the file system can do that. It changes
+// no byte. Lack of space matches ErrNoSpace.
+func (s *Segment) Reserve() error {
+	s.mu.Lock()
+	f := s.mu.file
+	s.mu.Unlock()
+	if f == nil {
+		return fmt.Errorf("reserve %s: %w", s.path, errReleased)
+	}
+	if err := f.Allocate(s.Size); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return noSpace(fmt.Errorf("reserve %s: %w", s.path, err))
+	}
+	return nil
+}
+
 // Links returns how many names the segment's file has; 0: it was removed.
 func (s *Segment) Links() (int, error) {
 	s.mu.Lock()

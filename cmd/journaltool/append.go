@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mmjournal/journal"
-	"mmjournal/segment"
 )
 
 // appendFlags are the flags of journaltool append.
@@ -178,11 +177,7 @@ func (a *app) append(ctx context.Context, dir string, f *appendFlags) error {
 	if err != nil {
 		return err
 	}
-	p := &appender{app: a, j: j, dir: dir, size: o.SegmentSize}
-	if p.size == 0 {
-		p.size = journal.DefaultSegmentSize
-	}
-	p.size = (p.size + segment.SizeUnit - 1) / segment.SizeUnit * segment.SizeUnit // as Open does
+	p := &appender{app: a, j: j, dir: dir, size: j.SegmentSize()}
 	p.limit = journal.MaxRecord(p.size)
 	if f.progress {
 		p.shown = a.newProgress(j, o.Durability)

@@ -53,7 +53,7 @@ def link_fits(payload, seq, ordinal):
     return hangs and seq and claim < ordinal and offset < 1 << 63
 
 def read_copy(data):
-    """One copy in JOURNAL: (generation, journal id, newest, claim (2), first live)."""
+    """One copy in JOURNAL: (generation, journal id, newest, claim (2), first live, stand-in or None)."""
     check_file(data, "JOURNAL", b"mmjrnl\r\n", PAGE)
     journal_id, generation, _, newer, *others, zero, newest, claim, offset, live, size, _, _, stand_in, base = (
         JOURNAL_COPY.unpack_from(data, 16))
@@ -64,7 +64,7 @@ def read_copy(data):
     require(size == 0 or valid_size(size), "bad segment size %d" % size)
     require(base < 1 << 56 and link_fits(data[136:232], base, stand_in) if stand_in else not any(data[128:232]),
             "an impossible stand-in")
-    return generation, journal_id, newest, (claim, offset), live
+    return generation, journal_id, newest, (claim, offset), live, stand_in and StandIn(stand_in, base, data[136:232])
 
 def read_journal(data):
     """§2: the copy that counts, or None; what is wrong: [(offset, why)]."""
@@ -200,6 +200,22 @@ class Segment:
         end = len(self.data) if self.recycled else self.used_end(start)
         return [MARK_PAYLOAD.unpack_from(self.data, at + 16) for at in self.mark_places(start, end)]
 
+class StandIn:
+    """§6: the segment whose link JOURNAL holds; it has no file and no records."""
+    name, salt, data, end, ends = "JOURNAL", 0, b"", PAGE + 112, ()
+    successor = newer = fault = None
+
+    def __init__(self, ordinal, base, payload):
+        self.ordinal, self.base, self.next_seq, self.link = ordinal, base, base, LINK_PAYLOAD.unpack_from(payload)
+        *_, first, claim, offset, _, _ = self.link
+        self.said = [(claim, offset, first, PAGE)]
+
+    def marks_from(self, start):
+        return []
+
+    def used_end(self, start):
+        return start
+
 class Journal:
     def __init__(self, path):
         self.chain, self.claim, self.recorded, self.left, self.found = [], NOTHING, 0, NOTHING, {}  # found: (what, file, offset): why; left:
@@ -216,8 +232,11 @@ class Journal:
                 copy, wrong = read_journal(f.read(2 * PAGE + 1))
             require(copy, "; ".join(dict.fromkeys(why for _, why in wrong)))
             self.found.update({("bad copy", "JOURNAL", at): ": %s; it is left out" % why for at, why in wrong})
-            _, journal_id, self.recorded, self.claim, live = copy
+            _, journal_id, self.recorded, self.claim, live, stand_in = copy
             self.left = self.claim[0], live
+            if stand_in:                        # a file with its ordinal is not the journal's
+                stand_in.id = journal_id
+                self.segments = dict(sorted({**self.segments, stand_in.ordinal: stand_in}.items()))
         except Damaged as fault:
             self.found["corrupt", "JOURNAL", 0] = ": %s" % fault
         for seg in self.segments.values():

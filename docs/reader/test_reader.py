@@ -402,14 +402,42 @@ class ReaderTest(unittest.TestCase):
             self.check([seg], "", code, ["features"] if code else None)
 
     def test_stand_in(self):
-        """Only its form: §2."""
-        link = struct.pack("<QQQQQQqQ32s", 1, 2, 8192, 1, 1, 8192, TIME, 4, b"reserved, and not checked")
+        """Its form: §2."""
+        one = self.one()
+        link = struct.pack("<QQQQQQqQ32s", 1, one.salt, one.at, 1, 1, one.at, TIME, 4, b"reserved, and not checked")
         for data, good in ((struct.pack("<QQ", 2, 4) + link, True), (struct.pack("<QQ", 0, 0), True),
                            (struct.pack("<QQ", 1, 4) + link, False), (struct.pack("<QQ", 2, 0) + link, False),
                            (struct.pack("<QQ", 2, 1 << 56) + link, False), (struct.pack("<QQ", 0, 4), False),
-                           (struct.pack("<QQ", 0, 0) + link, False), (struct.pack("<QQ", 2, 4), True)):
+                           (struct.pack("<QQ", 0, 0) + link, False)):
             out, code, err = self.ONE, 0 if good else 1, None if good else ["JOURNAL at offset 0: an impossible stand-in"]
             self.check([self.one(), Seg(2)], out, code, err, journal=journal_file(1, stand_in=data))
+        # §6: it is a segment, and what it cuts off is not there whatever it holds
+        def stand_in(ordinal, *args, base=4, first=1, claim=(0, 0)):
+            where = (args[0].ordinal, args[0].salt, args[1]) if args else (0, 0, 0)
+            return struct.pack("<QQQQQQQQqQ32x", ordinal, base, *where, first, *claim, TIME, 6)
+        one = Seg(1).link().record(b"a", b"b", b"c")
+        cut, claim = one.at, (1, one.at)
+        one.record(b"dropped").mark()
+        two = Seg(2).link(one, seq=5).record(b"dropped, too").mark()
+        journal = journal_file(4, claim=claim, stand_in=stand_in(4, one, cut, claim=claim))
+        self.check([one, two, Seg(3)], lines(1, b"a", b"b", b"c"), journal=journal)
+        self.check([one], lines(1, b"a", b"b", b"c"), journal=journal)
+        self.check([one, Seg(5)], lines(1, b"a", b"b", b"c"), journal=journal)
+        self.check([one, two], lines(2, b"b", b"c"), journal=journal_file(
+            4, claim=claim, stand_in=stand_in(4, one, cut, first=2, claim=claim)))
+        self.check([one, two], journal=journal_file(3, stand_in=stand_in(3, base=9, first=9)))
+        self.check([two], journal=journal_file(3, stand_in=stand_in(3, one, cut, first=4)))
+        # a segment above it takes its place, once its link is there; a torn one does not
+        five = Seg(5).link(one, seq=4, end=cut, claim=claim).record(b"anew").close()
+        self.check([one, two, five], lines(1, b"a", b"b", b"c", b"anew"), journal=journal)
+        five = Seg(5).link(one, seq=4, end=cut, claim=claim).record(b"anew")
+        self.check([one, two, five.damage(4100)], lines(1, b"a", b"b", b"c"),
+                   err=["torn tail: 0000000000000005.seg at offset 4096"], journal=journal)
+        # damage below what it claims, a lost predecessor, a gap above
+        self.check([one.damage(4208 + 24), two], lines(1, b"a"), 1, ["1.seg at offset 4232"], journal=journal)
+        self.check([two], "", 1, ["1.seg at offset 0"], journal=journal)
+        one.damage(4208 + 24)
+        self.check([one, Seg(6)], "", 1, ["5.seg at offset 0"], journal=journal)
         for size, good in ((8192, True), (16 << 30, True), (4096, False), (8200, False)):
             self.check([self.one()], self.ONE, 0 if good else 1, None if good else ["bad segment size"],
                        journal=journal_file(1, size=size))

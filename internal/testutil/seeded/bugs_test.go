@@ -101,9 +101,10 @@ var protocolBugs = []bug{
 	{
 		name: "recovery shows what it has not made durable",
 		file: "recovery/state.go",
-		old:  "			if st.Claim.Ordinal <= f.ordinal && !yield(f, from) {\n",
-		new:  "			if st.Claim.Ordinal < f.ordinal && st.Claim.Ordinal > 0 && !yield(f, from) {\n",
-		pkg:  "./journal", run: crashes,
+		old:  "			if st.Claim.Ordinal <= f.ordinal && !f.standIn && !yield(f, from) {\n",
+		new: "			if st.Claim.Ordinal < f.ordinal && st.Claim.Ordinal > 0 && !f.standIn &&\n" +
+			"				!yield(f, from) {\n",
+		pkg: "./journal", run: crashes,
 		cost: "records that were read after a crash are gone after the next one",
 	},
 	{
@@ -276,11 +277,11 @@ var protocolBugs = []bug{
 	{
 		name: "JOURNAL is named before it is durable",
 		file: "segment/prepare.go",
-		old: `	if _, err = f.WriteAt(bytes.Repeat(j.Encode(), 2), 0); err == nil {
+		old: `	if _, err = f.WriteAt(append(b, b...), 0); err == nil {
 		err = f.Sync()
 	}
 `,
-		new: `	_, err = f.WriteAt(bytes.Repeat(j.Encode(), 2), 0)
+		new: `	_, err = f.WriteAt(append(b, b...), 0)
 `,
 		pkg: "./journal", run: crashes,
 		cost: "a power cut leaves a damaged JOURNAL",

@@ -1,0 +1,72 @@
+package seeded_test
+
+// spaceBugs are the traps of a full disk, of small segments, and of the link that JOURNAL holds.
+var spaceBugs = []bug{
+	{
+		name: "only the first copy of JOURNAL is written",
+		file: "segment/prepare.go",
+		old:  "{firstCopy(j.Generation), firstCopy(j.Generation + 1)} {\n",
+		new:  "{firstCopy(j.Generation), firstCopy(j.Generation)} {\n",
+		pkg:  "./segment", run: "^TestUpdateJournalFile$",
+		cost: "damage to one copy takes a truncation back",
+	},
+	{
+		name: "the copies of JOURNAL are written and not synced",
+		file: "segment/prepare.go",
+		old:  "			err = f.Datasync()\n		}\n		if err != nil {\n			return written, noSpace",
+		new:  "			err = nil\n		}\n		if err != nil {\n			return written, noSpace",
+		pkg:  "./journal", run: crashes,
+		cost: "a power cut takes a truncation back, or leaves no good copy",
+	},
+	{
+		name: "an update of JOURNAL begins with the good copy",
+		file: "segment/journalfile.go",
+		old:  "			next++\n",
+		new:  "			next += 2\n",
+		pkg:  "./segment", run: "^TestNextGeneration$",
+		also: []tests{{"./journal", crashes}},
+		cost: "two crashes in a row leave no good copy",
+	},
+	{
+		name: "a segment gets the ordinal of a link that is in JOURNAL",
+		file: "journal/factory.go",
+		old:  "	f.mu.next++\n	return f.mu.next - 1, true\n",
+		new:  "	return f.mu.next, true\n",
+		pkg:  "./journal", run: "^TestFullDisk",
+		also: []tests{{"./journal", crashes}},
+		cost: "what is appended after a truncation on a full disk is not there",
+	},
+	{
+		name: "records that a link in JOURNAL leaves out count",
+		file: "recovery/directory.go",
+		old:  "	d.addStandIn()\n",
+		new:  "",
+		pkg:  "./recovery", run: "^TestStandIn$",
+		also: []tests{{"./journal", crashes}},
+		cost: "dropped records reappear",
+	},
+	{
+		name: "a restored copy is stored to without its space",
+		file: "journal/journal.go",
+		old:  "	if err := seg.Reserve(); errors.Is(err, ErrNoSpace) {\n",
+		new:  "	if err := error(nil); errors.Is(err, ErrNoSpace) {\n",
+		pkg:  "./journal", run: "^TestReserveAtResume$",
+		cost: "an append on a full disk is a fault",
+	},
+	{
+		name: "a segment that was passed over stays",
+		file: "journal/sync.go",
+		old:  "	j.names.garbage = append(j.names.garbage, j.mu.skipped...)\n",
+		new:  "",
+		pkg:  "./journal", run: "^TestSegmentsGrow$",
+		cost: "space that nothing uses until the next Open",
+	},
+	{
+		name: "a cut does not make segments small",
+		file: "journal/append.go",
+		old:  "		j.factory.restart()\n",
+		new:  "		_ = j.factory.restart\n",
+		pkg:  "./journal", run: "^TestCrashLoop$/^cut$",
+		cost: "each truncation at the back takes a whole segment",
+	},
+}

@@ -1,0 +1,216 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mmjournal/journal"
+)
+
+// volume mounts a small file system in memory.
+func volume(t *testing.T, size string) (dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to mount")
+	}
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("mount tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fillVolume takes what space is left.
+func fillVolume(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for b := make([]byte, 4096); err == nil; {
+		_, err = f.Write(b)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(f.Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestFullVolume: whatever was going on when the disk became full, records can be dropped, which
+// gives space back, and appends go on then.
+func TestFullVolume(t *testing.T) {
+	drop := map[string]func(j *journal.Journal) error{
+		"front": func(j *journal.Journal) error { return j.TruncateFront(j.Last() - 1) },
+		"all":   func(j *journal.Journal) error { return j.TruncateFront(j.Last() + 1) },
+		"back":  func(j *journal.Journal) error { return j.TruncateBack(j.First() + 1) },
+		"reset": func(j *journal.Journal) error { return j.Reset(1000) },
+	}
+	for _, d := range []journal.Durability{journal.Synced, journal.Published, journal.Interval} {
+		for name, drop := range drop {
+			for _, end := range []string{"killed", "closed", "open"} {
+				t.Run(fmt.Sprintf("%v, %s, %s", d, name, end), func(t *testing.T) {
+					top := volume(t, "1m")
+					dir, o := filepath.Join(top, "j"), &journal.Options{Durability: d}
+					if end == "killed" {
+						appendAndDie(t, dir, d, 1000, 0)
+					}
+					j := mustOpen(t, dir, o)
+					if end != "killed" {
+						for err := error(nil); err == nil; {
+							_, err = j.Append(make([]byte, 1000))
+						}
+					}
+					free := fillVolume(t, top)
+					if end == "closed" {
+						mustClose(t, j)
+						j = mustOpen(t, dir, o)
+					}
+					if j.Last() < 100 {
+						t.Fatalf("%d records", j.Last())
+					}
+					if err := drop(j); err != nil {
+						t.Fatal(err)
+					}
+					first, last := j.First(), j.Last()
+					mustClose(t, j)
+					j = mustOpen(t, dir, o) // still full, but for what was dropped
+					if j.First() != first || j.Last() != last {
+						t.Errorf("%d to %d instead of %d to %d", j.First(), j.Last(), first, last)
+					}
+					free()
+					if seq := mustAppend(t, j, []byte("goes on")); seq != last+1 {
+						t.Errorf("appended as %d after %d", seq, last)
+					}
+					mustClose(t, j)
+					j = mustOpen(t, dir, &journal.Options{VerifyOnOpen: true})
+					if n := j.Last() + 1 - j.First(); n != last+2-first {
+						t.Errorf("%d records instead of %d", n, last+2-first)
+					}
+					mustClose(t, j)
+				})
+			}
+		}
+	}
+}
+
+// TestSmallVolume: a volume that is smaller than two segments is used up, and used again after the
+// records were dropped.
+func TestSmallVolume(t *testing.T) {
+	dir := filepath.Join(volume(t, "100m"), "j")
+	j := mustOpen(t, dir, &journal.Options{Durability: journal.Published})
+	for round := range 3 {
+		bytes := 0
+		for err := error(nil); err == nil; bytes += 100_000 {
+			if _, err = j.Append(make([]byte, 100_000)); err != nil && !errors.Is(err, journal.ErrNoSpace) {
+				t.Fatal(err)
+			}
+		}
+		if bytes < 80<<20 {
+			t.Errorf("round %d: %d bytes fit", round, bytes)
+		}
+		if err := j.TruncateFront(j.Last() + 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustAppend(t, j, []byte("x"))
+	mustClose(t, j)
+}
+
+// TestKilledOften: twenty processes that append twenty bytes and are killed leave little.
+func TestKilledOften(t *testing.T) {
+	dir := t.TempDir()
+	for range 20 {
+		appendAndDie(t, dir, journal.Synced, 20, 1)
+	}
+	if used := allocated(t, dir); used > 20*(128<<10) {
+		t.Errorf("%d bytes on the disk", used)
+	}
+	j := mustOpen(t, dir, nil)
+	if j.Last() != 20 {
+		t.Errorf("%d records", j.Last())
+	}
+	mustClose(t, j)
+}
+
+// allocated returns how many bytes of the disk the files of a directory take.
+func allocated(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range list {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		n += st.Blocks * 512
+	}
+	return n
+}
+
+// TestSparseCopy: a journal that was restored without its reservation gets it back, and where there
+// is no space for that, an append says so instead of being a fault.
+func TestSparseCopy(t *testing.T) {
+	defer journal.SetLeastSegment(1 << 20)()
+	for _, d := range []journal.Durability{journal.Synced, journal.Published} {
+		for _, full := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, full: %v", d, full), func(t *testing.T) {
+				top := volume(t, "8m")
+				dir, sparse := filepath.Join(top, "j"), filepath.Join(top, "copy")
+				j := mustOpen(t, dir, &journal.Options{SegmentSize: 1 << 20, Durability: d})
+				mustAppend(t, j, make([]byte, 10_000))
+				mustClose(t, j)
+				out, err := exec.Command("cp", "-a", "--sparse=always", dir, sparse).CombinedOutput()
+				if err != nil {
+					t.Fatalf("cp: %v: %s", err, out)
+				}
+				if n := allocated(t, sparse); n > 256<<10 {
+					t.Fatalf("the copy is not sparse: %d bytes", n)
+				}
+				free := func() {}
+				if full {
+					free = fillVolume(t, top)
+				}
+				// On tmpfs a hole cannot even be read where there is no space for it.
+				j, err = journal.Open(sparse, &journal.Options{Durability: d})
+				if err == nil {
+					_, err = j.Append(make([]byte, 500_000))
+				}
+				if full != errors.Is(err, journal.ErrNoSpace) || errors.Is(err, journal.ErrFailed) {
+					t.Errorf("open or append: %v", err)
+				}
+				if j == nil {
+					free()
+					free = func() {}
+					j = mustOpen(t, sparse, &journal.Options{Durability: d})
+				}
+				if !full {
+					if n := allocated(t, sparse); n < 1<<20 {
+						t.Errorf("%d bytes are reserved", n)
+					}
+				}
+				free()
+				mustAppend(t, j, make([]byte, 500_000))
+				mustClose(t, j)
+			})
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/journal"
+	"mmjournal/recovery"
+	"mmjournal/segment"
+)
+
+// spaceEnv tells a child process to append to a journal and to die: "DIR DURABILITY BYTES COUNT".
+// COUNT 0: until there is no space.
+const spaceEnv = "MMJOURNAL_SPACE"
+
+func spaceChild(args string) int {
+	var dir string
+	var d journal.Durability
+	var size, count int
+	if _, err := fmt.Sscan(args, &dir, &d, &size, &count); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	j, err := journal.Open(dir, &journal.Options{Durability: d})
+	if err == nil {
+		for n := 0; err == nil && (count == 0 || n < count); n++ {
+			_, err = j.Append([]byte(strings.Repeat("x", size)))
+		}
+	}
+	if err != nil && (count > 0 || !errors.Is(err, journal.ErrNoSpace)) {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// appendAndDie appends in a process that is killed then.
+func appendAndDie(t *testing.T, dir string, d journal.Durability, size, count int) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %d %d", spaceEnv, dir, d, size, count))
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil || cmd.ProcessState.String() != killedStatus {
+		t.Fatalf("the child has not been killed: %v: %s", err, out)
+	}
+}
+
+// bytesIn returns how many bytes the files of a directory in memory have.
+func bytesIn(t *testing.T, fsys segment.FS, dir string) (n int64) {
+	t.Helper()
+	list, err := fsys.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		f, err := fsys.Open(dir+"/"+e.Name(), segment.ReadOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := f.Size()
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		n += size
+	}
+	return n
+}
+
+// TestCrashLoop: a journal that is opened, gets one record and is killed, again and again, takes
+// little space, and so does one that is cut again and again.
+func TestCrashLoop(t *testing.T) {
+	t.Run("killed", func(t *testing.T) {
+		kills := 1000
+		if testing.Short() {
+			kills = 200
+		}
+		fsys := segment.NewHeapFS()
+		for n := range kills {
+			j, err := journal.OpenFS(fsys, "/j", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j.Last() != journal.Seq(n) {
+				t.Fatalf("%d records after %d kills", j.Last(), n)
+			}
+			mustAppend(t, j, []byte("twenty bytes of text"))
+		}
+		if size, most := bytesIn(t, fsys, "/j"), int64(kills)*(128<<10); size > most {
+			t.Errorf("%d bytes after %d kills", size, kills)
+		}
+	})
+	t.Run("cut", func(t *testing.T) {
+		fsys := segment.NewHeapFS()
+		j, err := journal.OpenFS(fsys, "/j", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		for range 100 {
+			mustAppend(t, j, []byte("a"))
+			mustAppend(t, j, []byte("b"))
+			if err := j.TruncateBack(j.Last() - 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if size := bytesIn(t, fsys, "/j"); size > 101*(128<<10) {
+			t.Errorf("%d bytes after 100 cuts", size)
+		}
+	})
+}
+
+// TestSegmentsGrow: segments double from 64 KiB on, up to the size of the options; a record that is
+// larger than the next segment gets one that holds it, and one that is ready and too small is passed
+// over and removed.
+func TestSegmentsGrow(t *testing.T) {
+	const full = 1 << 20
+	fsys := segment.NewHeapFS()
+	o := &journal.Options{SegmentSize: full}
+	j, err := journal.OpenFS(fsys, "/j", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := func() (all []int64) {
+		list, err := fsys.ReadDir("/j")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list {
+			if _, ok := segment.ParseFileName(e.Name()); ok {
+				f, err := fsys.Open("/j/"+e.Name(), segment.ReadOnly)
+				if err != nil {
+					t.Fatal(err)
+				}
+				size, _ := f.Size()
+				all = append(all, size)
+				f.Close()
+			}
+		}
+		return all
+	}
+	for range 2 * full / 4096 {
+		mustAppend(t, j, make([]byte, 4096))
+	}
+	want := []int64{64 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, full, full}
+	if got := sizes(); fmt.Sprint(got[:6]) != fmt.Sprint(want[:6]) {
+		t.Errorf("segments of %d bytes, want %d", got, want)
+	}
+	if err := j.TruncateBack(1); err != nil {
+		t.Fatal(err)
+	}
+	if got := sizes(); len(got) > 3 || got[1] > full {
+		t.Errorf("after a cut: segments of %d bytes", got)
+	}
+	if err := journal.Prepare(j, 1); err != nil { // a small one is ready
+		t.Fatal(err)
+	}
+	large := make([]byte, journal.MaxRecord(full))
+	if seq := mustAppend(t, j, large); seq != 2 {
+		t.Errorf("appended as %d", seq)
+	}
+	mustAppend(t, j, []byte("x"))
+	mustClose(t, j)
+	j, err = journal.OpenFS(fsys, "/j", &journal.Options{VerifyOnOpen: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if j.Last() != 3 || j.SegmentSize() != full {
+		t.Errorf("%d records, segments of %d bytes", j.Last(), j.SegmentSize())
+	}
+	if _, err := j.Append(append(large, 0)); !errors.Is(err, journal.ErrTooLarge) {
+		t.Errorf("a record that no segment holds: %v", err)
+	}
+}
+
+// fullDisk is a journal on a disk that is full on demand, with small segments.
+func fullDisk(t *testing.T, d journal.Durability) (disk *simdisk.Disk, full *bool, j *journal.Journal) {
+	t.Helper()
+	t.Cleanup(journal.SetMinSegmentSize(8192))
+	disk, full = simdisk.New(simdisk.Options{}), new(bool)
+	if err := disk.MkdirAll("/j"); err != nil {
+		t.Fatal(err)
+	}
+	disk.OnOp = func(op simdisk.Op) error {
+		if *full && (op.Kind == simdisk.OpCreate || op.Kind == simdisk.OpAllocate) {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	j, err := journal.OpenFS(disk, "/j", &journal.Options{SegmentSize: 8192, Durability: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk, full, j
+}
+
+// reopen opens a journal whose process was killed.
+func reopen(t *testing.T, disk *simdisk.Disk) *journal.Journal {
+	t.Helper()
+	j, err := journal.OpenFS(disk.Kill(), "/j", &journal.Options{SegmentSize: 8192})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// TestFullDiskCuts: cuts on a full disk, one after the other, and what was appended after them.
+func TestFullDiskCuts(t *testing.T) {
+	for _, d := range []journal.Durability{journal.Synced, journal.Published} {
+		t.Run(d.String(), func(t *testing.T) {
+			disk, full, j := fullDisk(t, d)
+			for range 40 {
+				mustAppend(t, j, make([]byte, 500))
+			}
+			*full = true
+			for _, cut := range []func() error{
+				func() error { return j.TruncateBack(30) },
+				func() error { return j.TruncateFront(20) },
+				func() error { return j.TruncateBack(25) },
+				func() error { return j.TruncateFront(26) },
+				func() error { return j.Reset(100) },
+			} {
+				if err := cut(); err != nil {
+					t.Fatal(err)
+				}
+				k := reopen(t, disk)
+				if k.First() != j.First() || k.Last() != j.Last() || k.Report().End != recovery.EndClean {
+					t.Errorf("%d to %d instead of %d to %d, the end is %s",
+						k.First(), k.Last(), j.First(), j.Last(), k.Report().End)
+				}
+				mustClose(t, k)
+			}
+			*full = false
+			for range 40 {
+				mustAppend(t, j, make([]byte, 500))
+			}
+			if err := j.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			k := reopen(t, disk)
+			if k.First() != 100 || k.Last() != 139 {
+				t.Errorf("%d to %d", k.First(), k.Last())
+			}
+			mustClose(t, k)
+			mustClose(t, j)
+		})
+	}
+}
+
+// TestReserveAtResume: a journal that is opened after a clean end reserves the space of the segment
+// that it goes on in. Where there is none, it goes on in another one, when there is.
+func TestReserveAtResume(t *testing.T) {
+	disk, full, j := fullDisk(t, journal.Published)
+	mustAppend(t, j, []byte("x"))
+	mustClose(t, j)
+	*full = true
+	j, err := journal.OpenFS(disk, "/j", &journal.Options{SegmentSize: 8192})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Append([]byte("y")); !errors.Is(err, journal.ErrNoSpace) {
+		t.Errorf("append to a segment without space: %v", err)
+	}
+	*full = false
+	if seq := mustAppend(t, j, []byte("y")); seq != 2 {
+		t.Errorf("appended as %d", seq)
+	}
+	mustClose(t, j)
+}
