@@ -31,6 +31,7 @@ var goldens = []struct {
 	{"rolled", goldenRolled},
 	{"truncated", goldenTruncated},
 	{"torn", goldenTorn},
+	{"standin", goldenStandIn},
 }
 
 // goldenContent is what NAME.json says.
@@ -115,6 +116,20 @@ func goldenTorn(g *golden) {
 	clear(g.w.s.m.b[lost : lost+512])
 	g.prepare(2, MinSize)
 	g.Label = "torn"
+}
+
+// goldenStandIn was truncated back into a batch on a full disk, and has not begun a segment since.
+func goldenStandIn(g *golden) {
+	g.What = "truncated back where no space was left: JOURNAL has the link of segment 3, which has " +
+		"no file; segment 2 is not removed yet"
+	g.begin(1, MinSize, Link{Base: 1, Reason: ReasonStart})
+	g.append("one", "two")
+	g.batch("three", "four, dead")
+	pred := g.w.s
+	g.roll(MinSize)
+	g.append("five, dead")
+	g.mark()
+	g.standIn(3, pred, 3)
 }
 
 // golden builds one journal.
@@ -234,6 +249,22 @@ func (g *golden) close() {
 	g.End, g.Label = g.w.Position(), "clean"
 }
 
+// standIn puts a link into JOURNAL that keeps the records up to last, which is in segment pred.
+func (g *golden) standIn(ordinal uint64, pred *Segment, last Seq) {
+	g.t.Helper()
+	end, err := pred.After(last)
+	g.check(err)
+	g.Records = g.Records[:last]
+	g.journal.Newest, g.journal.StandInOrdinal = ordinal, ordinal
+	g.journal.StandIn = Link{
+		Base: last + 1, Pred: pred.Ordinal, PredSalt: pred.Salt, PredEnd: end, FirstLive: g.First,
+		Claim: g.Claim, Time: g.now(), Reason: ReasonTruncateBack,
+	}
+	g.journal.Claim, g.journal.FirstLive = g.Claim, g.First
+	g.Chain = append(g.Chain[:len(g.Chain)-1], ordinal)
+	g.End, g.Label = Position{Ordinal: ordinal, Offset: LinkEnd}, "clean"
+}
+
 // readGolden returns the files of a golden journal that are on the disk, by the names that
 // buildGolden gives them.
 func readGolden(t testing.TB, name string) map[string][]byte {
@@ -327,16 +358,11 @@ func checkGolden(t *testing.T, fsys FS, j *JournalFile, want *goldenContent) {
 	var claim Position
 	limit, next := Offset(0), want.Next
 	for ordinal := want.End.Ordinal; ordinal != 0; {
-		s, err := Open(fsys, FileName(ordinal), ReadOnly)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, sc := openGolden(t, fsys, j, ordinal, limit)
 		defer s.Drop()
 		if s.Journal != j.Journal {
 			t.Errorf("segment %d is of the journal %v, want %v", ordinal, s.Journal, j.Journal)
 		}
-		sc := scan(t, s, limit)
-		s.Adopt(sc)
 		if limit == 0 && (sc.End != want.End.Offset || sc.FirstLive != want.First) {
 			t.Errorf("ends at %d with first live %d, want %+v", sc.End, sc.FirstLive, want)
 		}
@@ -369,6 +395,23 @@ func checkGolden(t *testing.T, fsys FS, j *JournalFile, want *goldenContent) {
 	if !slices.Equal(chain, want.Chain) || claim != want.Claim {
 		t.Errorf("chain %v, claim %v, want %v and %v", chain, claim, want.Chain, want.Claim)
 	}
+}
+
+// openGolden opens a segment, which may be the one that JOURNAL stands in for.
+func openGolden(
+	t *testing.T, fsys FS, j *JournalFile, ordinal uint64, limit Offset,
+) (*Segment, *Scan) {
+	t.Helper()
+	if ordinal == j.StandInOrdinal {
+		return NewStandIn(JournalName, j.Journal, ordinal, j.StandIn), StandInScan(j.StandIn)
+	}
+	s, err := Open(fsys, FileName(ordinal), ReadOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc := scan(t, s, limit)
+	s.Adopt(sc)
+	return s, sc
 }
 
 // TestFormatExample holds the dump in FORMAT.md §8 against the golden files: every byte that is not

@@ -303,3 +303,34 @@ func damage(t *testing.T, dir string, r *rand.Rand) string {
 	must(t, os.WriteFile(path, b, 0o600))
 	return what
 }
+
+// TestReaderOnGoldens has the reader read the golden journals of package segment.
+func TestReaderOnGoldens(t *testing.T) {
+	read := start(t)
+	files, err := filepath.Glob(filepath.Join("..", "..", "segment", "testdata", "v1", "*.json"))
+	must(t, err)
+	if len(files) < 5 {
+		t.Fatalf("%d golden journals", len(files))
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		must(t, err)
+		var content struct {
+			Records []struct {
+				Seq     uint64
+				Payload string
+			}
+		}
+		must(t, json.Unmarshal(b, &content))
+		var want strings.Builder
+		for _, r := range content.Records {
+			fmt.Fprintf(&want, "%d\t%s\n", r.Seq, r.Payload)
+		}
+		dir, err := filepath.Abs(strings.TrimSuffix(file, ".json"))
+		must(t, err)
+		if got := read(dir); got.Code != 0 || got.Lines != want.String() {
+			t.Errorf("%s: the reader says %d and %q, want 0 and %q\n%s",
+				filepath.Base(dir), got.Code, got.Lines, want.String(), got.Messages)
+		}
+	}
+}
