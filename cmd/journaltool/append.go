@@ -149,8 +149,8 @@ func advise(err error, dir string) error {
 	case errors.Is(err, journal.ErrLocked):
 		return fmt.Errorf("%w; wait until that process ends, or stop it (reading needs no lock)", err)
 	case errors.Is(err, journal.ErrNoSpace):
-		return fmt.Errorf("%w; free space on the disk, for example with journaltool truncate "+
-			"--front, then go on from there", err)
+		return fmt.Errorf("%w; free space on the disk, or drop records that are not needed any more: "+
+			"journaltool truncate --front SEQ %s makes SEQ the first one", err, dir)
 	case errors.Is(err, journal.ErrCorrupt):
 		return fmt.Errorf("%w; nothing was changed: journaltool verify %[2]s says more, "+
 			"journaltool cat %[2]s prints the records before the damage", err, dir)

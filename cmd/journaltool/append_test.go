@@ -60,7 +60,7 @@ func TestAppendRoundsSizesUp(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	for err, want := range map[error]string{
 		journal.ErrLocked:  "stop it",
-		journal.ErrNoSpace: "free space",
+		journal.ErrNoSpace: "journaltool truncate --front SEQ DIR",
 		journal.ErrCorrupt: "journaltool cat DIR prints the records before",
 	} {
 		got := advise(fmt.Errorf("outer: %w", err), "DIR")

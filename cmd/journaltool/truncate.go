@@ -16,7 +16,8 @@ func (a *app) truncateCommand() *cobra.Command {
 		Short: "Drop records at one end",
 		Long: `Drop records of the journal in DIR for good: --front N makes N the first record, --back N
 makes N the last one. Give exactly one of the two. The output "first F last L" is durable; if no
-record is left, L is F-1, and the next record gets the seq F.
+record is left, L is F-1, and the next record gets the seq F. It works on a full disk, too, and frees
+space there, except on file systems that never write a file over in place (btrfs, ZFS).
 
 -o json prints {"first":F,"last":L}.`,
 		Example: `  journaltool truncate --front 1000 ./log
@@ -46,7 +47,12 @@ func (a *app) truncate(dir string, cut func(*journal.Journal) error) error {
 	if err != nil {
 		return err
 	}
-	err = advise(cut(j), dir)
+	if err = cut(j); errors.Is(err, journal.ErrNoSpace) {
+		err = fmt.Errorf("%w; nothing was changed: this file system needs space to write JOURNAL "+
+			"over, so free some on the disk first", err)
+	} else {
+		err = advise(err, dir)
+	}
 	first, last := j.First(), j.Last()
 	if err = errors.Join(err, j.Close()); err != nil {
 		return err
