@@ -14,6 +14,7 @@
 //	writer.go       reserve, fill, publish; link, mark, seal
 //	stage.go        where appends that wait for a sync are completed, and moved from by the group
 //	scan.go         what a segment's bytes say after a crash
+//	survey.go       every frame that verifies, before and after damage
 //	read.go         a record by seq through the sparse index (index.go)
 //	fs.go           the file-system operations, as an interface; os.go and memfs.go implement it
 //	mapping*.go     mmap, and the only uses of package unsafe

@@ -24,9 +24,9 @@ func goldenSegments(tb testing.TB) (list [][]byte) {
 	return list
 }
 
-// FuzzIdentity: any bytes give an identity that encodes to the same bytes, but for features of newer
-// software, or one of the errors that are documented. The input is the start of a golden identity, one more byte to change, and
-// how many bytes to give.
+// FuzzIdentity: any bytes give an identity that encodes to the same bytes, but for features of
+// newer software, or one of the errors that are documented. The input is the start of a golden
+// identity, one more byte to change, and how many bytes to give.
 func FuzzIdentity(f *testing.F) {
 	segments := goldenSegments(f)
 	for _, b := range segments {
@@ -227,6 +227,7 @@ func checkHostile(t *testing.T, b []byte, id *Identity) {
 	case len(sc.items) > len(b)/pageSize:
 		t.Fatalf("%d index entries", len(sc.items))
 	}
+	checkSurvey(t, b, id, sc)
 	if sc.HasLink {
 		again := scan(t, s, sc.End)
 		if again.Stop != nil || again.Next != sc.Next || again.End != sc.End ||
