@@ -200,7 +200,7 @@ func (d *dir) close() *dir {
 	d.sync()
 	_, err := d.w.Mark(segment.Mark{FirstLive: d.firstLive, Time: d.now(), Clean: true})
 	d.must(err)
-	d.file.Claim = d.claim
+	d.file.Claim, d.file.FirstLive = d.claim, d.firstLive
 	d.writeJournal()
 	return d
 }

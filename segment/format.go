@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 var le = binary.LittleEndian
@@ -37,6 +38,15 @@ type ID [16]byte
 func (id ID) String() string {
 	s := hex.EncodeToString(id[:])
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
+
+// ParseID is the inverse of [ID.String].
+func ParseID(s string) (id ID, err error) {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil || len(b) != len(id) || ID(b).String() != strings.ToLower(s) {
+		return id, fmt.Errorf("%q is not a journal's id, such as %v", s, ID{15: 1})
+	}
+	return ID(b), nil
 }
 
 // Sizes of the format, in bytes; FORMAT.md §3–§5.

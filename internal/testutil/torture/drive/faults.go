@@ -19,6 +19,7 @@ var faults = []fault{
 	{"random histories", ".", "./journal", "^TestRandomHistories$", 1e6, 8},
 	{"damage matrix", ".", "./journal", "^TestDamageMatrix$", 6_901_892, 20}, // all there are
 	{"random damage, 64 MiB", ".", "./journal", "^TestRandomDamage$", 10e6, 5},
+	{"salvage of damaged directories", ".", "./journal", "^TestSalvageRandom$", 1e6, 5},
 	{"ten kills -9 in a row under 8 writers", ".", "./journal", "^TestKill$", 500, 6},
 	{"soak: writers, readers, follower, retention, kills", ".", "./journal", "^TestSoak$", 700, 6},
 	{"everything at once, then closed", ".", "./journal", "^TestEverythingAtOnce$", 10_000, 4},
@@ -44,6 +45,8 @@ var faults = []fault{
 	{"hostile files: index", ".", "./segment", "FuzzIndex", 100e6, 1},
 	{"hostile files: directory", ".", "./recovery", "FuzzScanDirectory", 100e6, 2},
 	{"hostile files: directory, crafted", ".", "./recovery", "FuzzHostileDirectory", 100e6, 2},
+	{"hostile files: salvage", ".", "./recovery", "FuzzSalvage", 100e6, 2},
+	{"hostile files: salvage, crafted", ".", "./recovery", "FuzzSalvageHostile", 100e6, 1},
 	{"hostile input of the tool", ".", "./cmd/journaltool", "FuzzInput", 100e6, 1},
 	{"seeded bugs, each must be seen", ".", bugs, "^TestSeededBugs$", seeded.Bugs, 12},
 }
