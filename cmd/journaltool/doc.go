@@ -8,5 +8,6 @@
 //	cat.go       records → stdout; escape.go keeps payloads from controlling a terminal
 //	info.go      info, segments and verify: three views of the same report
 //	truncate.go  the one verb that drops records
+//	salvage.go   every intact record of a damaged journal → new journals and a manifest
 //	demo.go      write, kill, recover, resume, verify; demo_*.go its parts
 package main

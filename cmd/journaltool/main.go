@@ -90,7 +90,7 @@ func (a *app) rootCommand() *cobra.Command {
 		return nil
 	}
 	root.AddCommand(a.demoCommand(), a.appendCommand(), a.catCommand(), a.infoCommand(),
-		a.segmentsCommand(), a.verifyCommand(), a.truncateCommand())
+		a.segmentsCommand(), a.verifyCommand(), a.truncateCommand(), a.salvageCommand())
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
 		help.Args = func(_ *cobra.Command, args []string) error {

@@ -197,7 +197,8 @@ func (tr *transcript) check(t *testing.T, name string) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, verb := range []string{"append", "cat", "info", "segments", "verify", "truncate"} {
+	verbs := []string{"append", "cat", "info", "segments", "verify", "truncate", "salvage"}
+	for _, verb := range verbs {
 		if out := mustTool(t, "", verb, "--help"); !strings.Contains(out, "Examples:\n  journaltool") {
 			t.Errorf("%s --help has no example:\n%s", verb, out)
 		}
@@ -214,6 +215,8 @@ func TestUsageErrors(t *testing.T) {
 		{"cat", dir, "--from", "3", "--to", "2"}, {"cat", dir, "-n", "x"},
 		{"truncate", dir}, {"truncate", dir, "--front", "1", "--back", "2"},
 		{"truncate", dir, "--front", "x"},
+		{"salvage", dir}, {"salvage", "--to", dir + ".out"},
+		{"salvage", dir, "--to", dir + ".out", "--id", "x"},
 		{"append", dir, "--lines", "--framed"}, {"append", dir, "--durability", "never"},
 		{"append", dir, "--durability", "interval=0s"}, {"append", dir, "--durability", "synced=1"},
 		{"append", dir, "--segment-size", "12Q"}, {"append", dir, "--segment-size", "-1"},
