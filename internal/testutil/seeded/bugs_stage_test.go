@@ -3,7 +3,7 @@ package seeded_test
 import "slices"
 
 var bugs = slices.Concat(protocolBugs, formatBugs, stageBugs, recycleBugs, laterBugs,
-	directoryBugs, verdictBugs, spaceBugs)
+	directoryBugs, verdictBugs, spaceBugs, salvageBugs)
 
 // stageBugs are the traps of appends that are staged, and moved by the sync.
 var stageBugs = []bug{
