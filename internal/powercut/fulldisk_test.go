@@ -41,7 +41,7 @@ func TestFullDisks(t *testing.T) {
 	}
 	for name := range fullKinds {
 		t.Run(name, func(t *testing.T) {
-			c := torture.Start(t, "full disk, "+name, 20)
+			c := torture.Start(t, "full disk, "+name, 24)
 			w := jobWorker{name: "full disk", dir: scratch(t), arg: name}
 			defer w.stop()
 			for c.Next() {
@@ -52,7 +52,7 @@ func TestFullDisks(t *testing.T) {
 				}
 			}
 			c.Note("outcomes: %v", w.notes)
-			if c.Runs() >= 20 && w.notes[fullNoSpace]+w.notes[fullFailed] < 5 {
+			if c.Runs() >= 24 && w.notes[fullNoSpace]+w.notes[fullFailed] < 5 {
 				t.Errorf("the disk was not full: %v", w.notes)
 			}
 		})

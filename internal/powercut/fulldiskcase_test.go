@@ -20,7 +20,7 @@ import (
 )
 
 // fullStages are when the disk becomes full.
-var fullStages = []string{"open", "append", "roll", "close", "hole"}
+var fullStages = []string{"open", "append", "roll", "close", "hole", "killed"}
 
 // fullBlocks is one more than how many free blocks a case has at most. A segment takes 16.
 const fullBlocks = 49
@@ -37,6 +37,7 @@ type fullCase struct {
 	other   []strictOutcome // what it may be as well
 	ids     uint64
 	note    string
+	failed  bool // the journal that is open
 }
 
 // run runs the case of a seed: all stages with one number of free blocks, then the next number.
@@ -83,6 +84,9 @@ func (c *fullCase) story(n int64) error {
 		if err := c.look(); err != nil {
 			return fmt.Errorf("open for reading on a full disk: %w", err)
 		}
+	}
+	if err := c.freed(); err != nil {
+		return fmt.Errorf("freed by truncation: %w", err)
 	}
 	if err := c.world.unfill(); err != nil {
 		return fmt.Errorf("unfill: %w", err)
@@ -171,6 +175,8 @@ func (c *fullCase) full() (err error) {
 		j := c.j
 		c.j = nil
 		return c.take(j.Close())
+	case "killed":
+		return c.killed()
 	}
 	for range 60 {
 		if err = c.append(3000); err != nil {
@@ -192,32 +198,7 @@ func (c *fullCase) full() (err error) {
 		return errors.New("a sync on a full disk leaves records that are not durable")
 	}
 	c.now = c.now.durable()
-	return c.truncate()
-}
-
-// truncate tries to truncate: it works, or nothing has changed.
-func (c *fullCase) truncate() error {
-	first, last := c.now.first, c.now.last()
-	if last < first+3 {
-		return nil
-	}
-	after, err := c.now, error(nil)
-	if c.rnd.IntN(2) == 0 {
-		after.first = first + c.rnd.Uint64N(last-first)
-		err = c.j.TruncateFront(journal.Seq(after.first))
-	} else {
-		after = after.cut(last - 1 - c.rnd.Uint64N(last-first))
-		err = c.j.TruncateBack(journal.Seq(after.last()))
-	}
-	switch {
-	case err == nil:
-		c.now = after
-	case errors.Is(err, journal.ErrFailed):
-		c.other = append(c.other, after)
-	case c.j.First() != journal.Seq(first) || c.j.Last() != journal.Seq(last):
-		return fmt.Errorf("a truncation has changed the journal and says %w", err)
-	}
-	return c.take(err)
+	return nil
 }
 
 // take takes an error of a full disk down, and returns any other.
@@ -226,6 +207,7 @@ func (c *fullCase) take(err error) error {
 	if wrong != nil {
 		return wrong
 	}
+	c.failed = c.failed || note == fullFailed
 	if err != nil && c.note != fullFailed {
 		c.note = note
 	}
@@ -252,29 +234,8 @@ func (c *fullCase) check(found *strictFound) error {
 
 // goesOn appends with space again, in the same life unless the journal has failed, and closes.
 func (c *fullCase) goesOn() error {
-	if c.note == fullFailed && c.j != nil {
-		err := c.append(10)
-		if !errors.Is(err, journal.ErrFailed) {
-			return fmt.Errorf("a failed journal returns %w", err)
-		}
-		c.other = c.other[:len(c.other)-1] // nothing was stored
-		c.j.Close()
-		c.j = nil
-	}
-	if c.j == nil {
-		j, err := journal.Open(c.dir, &c.options)
-		if err != nil {
-			return err
-		}
-		c.j = j
-		found, err := findAll(j)
-		if err == nil {
-			err = c.check(found)
-		}
-		if err != nil {
-			return err
-		}
-		c.now, c.other = found.outcome(), nil
+	if err := c.reopen(); err != nil {
+		return err
 	}
 	for range 30 {
 		if err := c.append(3000); err != nil {
@@ -285,6 +246,36 @@ func (c *fullCase) goesOn() error {
 	c.j = nil
 	c.now = c.now.durable()
 	return j.Close()
+}
+
+// reopen opens the journal if it is not open, or has failed.
+func (c *fullCase) reopen() error {
+	if c.failed && c.j != nil {
+		err := c.append(10)
+		if !errors.Is(err, journal.ErrFailed) {
+			return fmt.Errorf("a failed journal returns %w", err)
+		}
+		c.other = c.other[:len(c.other)-1] // nothing was stored
+		c.j.Close()
+		c.j = nil
+	}
+	if c.j != nil {
+		return nil
+	}
+	j, err := journal.Open(c.dir, &c.options)
+	if err != nil {
+		return err
+	}
+	c.j = j
+	found, err := findAll(j)
+	if err == nil {
+		err = c.check(found)
+	}
+	if err != nil {
+		return err
+	}
+	c.now, c.other, c.failed = found.outcome(), nil, false
+	return nil
 }
 
 // reopened checks every byte at last.

@@ -24,6 +24,7 @@ func init() {
 	jobs["strict life"] = lifeJob
 	jobs["crash"] = crashJob
 	jobs["full disk"] = fullDiskJob
+	jobs["full life"] = fullLifeJob
 	jobChild()
 	if is, err := strictChild(); is {
 		if err != nil {
