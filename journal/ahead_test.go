@@ -50,7 +50,6 @@ func appendAhead(t *testing.T, j *Journal, bytes int, check func()) {
 // TestPopulatedAhead: what is populated is ahead of the appends, at most an eighth of what the next
 // sync has to write, and at most up to the end of the segment; in a fresh one, from the beginning.
 func TestPopulatedAhead(t *testing.T) {
-	defer SetLeastSegment(DefaultSegmentSize)()
 	j := aheadJournal(t, Published)
 	defer j.Close()
 	ahead, atEnd, fresh := false, false, false

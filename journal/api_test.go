@@ -263,7 +263,6 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%s: the directory was created", name)
 		}
 	}
-	defer journal.SetLeastSegment(journal.DefaultSegmentSize)()
 	o := journal.Options{SegmentSize: journal.MinSegmentSize + 1}
 	j := mustOpen(t, t.TempDir(), &o)
 	mustAppend(t, j, nil)
@@ -535,7 +534,6 @@ func TestInterval(t *testing.T) {
 
 // The hot paths allocate nothing, durable or not.
 func TestAllocations(t *testing.T) {
-	defer journal.SetLeastSegment(journal.DefaultSegmentSize)()
 	for _, d := range []journal.Durability{journal.Published, journal.Synced} {
 		t.Run(d.String(), func(t *testing.T) {
 			j := mustOpen(t, t.TempDir(), &journal.Options{Durability: d})

@@ -97,11 +97,3 @@ func Prepare(j *Journal, n int) error {
 	}
 	return nil
 }
-
-// SetLeastSegment sets the size of the segments that a journal begins with, if its option allows
-// as much.
-func SetLeastSegment(n int64) (restore func()) {
-	old := leastSegment
-	leastSegment = n
-	return func() { leastSegment = old }
-}

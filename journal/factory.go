@@ -16,9 +16,12 @@ import (
 // says, if there is time for that. A preparation that fails is tried again by whoever needs the
 // segment.
 //
-// A segment is as large as everything together that was handed out since the journal was new, ended
-// without a Close, or was cut: a short life costs little, and one that goes on soon has segments of
-// the full size. Where the disk has no space for that, it is smaller.
+// The segments of a new journal have the full size. After an end without a Close, and after a cut, a
+// segment is as large as everything together that was handed out since then, but for a first small
+// one: an end costs little however often it happens, and a journal that goes on soon has segments of
+// the full size again. (A new journal that grew in this way had its durable appends of 128 B beside
+// 64 others take 1.7 times as long in its first 8 MiB, for the rolls.) Where the disk has no space
+// for a segment, it is smaller.
 type factory struct {
 	fsys       segment.FS
 	dir        string
@@ -117,8 +120,8 @@ func (f *factory) sizesLocked(need int64) (size, least int64) {
 	return min(f.size, max(least, leastSegment, f.mu.filled)), least
 }
 
-// leastSegment is the size of the first segment. Tests that need large ones at once raise it.
-var leastSegment int64 = MinSegmentSize
+// leastSegment is the size of the first segment after an end without a Close, and after a cut.
+const leastSegment = MinSegmentSize
 
 // noteGroup tells how many bytes a sync has made durable: by that the next segments are zeroed.
 func (f *factory) noteGroup(n int64) {

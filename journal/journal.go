@@ -293,7 +293,7 @@ func (j *Journal) create() error {
 	if err := j.names.create(id, j.opts.SegmentSize); err != nil {
 		return err
 	}
-	j.factory.begin(id, 1, 0)
+	j.factory.begin(id, 1, j.opts.SegmentSize)
 	j.report = &recovery.Report{
 		Path: j.dir, ID: id.String(), Version: segment.Version, Verdict: recovery.Intact,
 		Label: recovery.Empty, End: recovery.EndEmpty, First: 1,

@@ -53,10 +53,10 @@ type Options struct {
 	// that the journal was written with before, or 64 MiB for a new one; another size replaces
 	// that. Existing segments keep their size. It limits the size of a record: see MaxRecord.
 	//
-	// A new journal begins with a segment of 64 KiB, and so does one after an end without a Close
-	// and after TruncateBack or Reset. Each further segment is as large as those since then
-	// together, up to SegmentSize. Where the disk has no space for that, a segment is smaller, down
-	// to what the record needs.
+	// After an end without a Close, and after TruncateBack or Reset, a journal goes on with a segment
+	// of 64 KiB, and each further one is as large as those since then together, up to SegmentSize: so
+	// many such ends in a row take little space. Where the disk has no space for that, a segment is
+	// smaller, down to what the record needs.
 	//
 	// While the journal is open, one segment is prepared beyond those that hold records; with
 	// Published and Interval two, where segments of up to 128 MiB fill fast, and these and the
