@@ -57,7 +57,7 @@ and every 100 ms. If the reader of the output goes away, the input is still appe
 	flags := cmd.Flags()
 	flags.BoolVar(&f.lines, "lines", false, "a record per line (default)")
 	flags.BoolVar(&f.whole, "whole", false, "one record: all of the input")
-	flags.BoolVar(&f.framed, "framed", false, "4 bytes of length, little-endian, then the bytes; repeated")
+	flags.BoolVar(&f.framed, "framed", false, "a length of 4 bytes and the bytes; repeated")
 	flags.StringVar(&f.durability, "durability", "published",
 		"synced, published or interval=DURATION")
 	flags.StringVar(&f.segmentSize, "segment-size", "",

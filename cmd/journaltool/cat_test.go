@@ -37,7 +37,8 @@ func TestCatRange(t *testing.T) {
 	wantCode(t, exitOther, have, "cat", dir, "--from", "10")
 	wantCode(t, exitOther, have, "cat", dir, "--to", "10")
 	mustTool(t, "", "truncate", "--front", "5001", dir)
-	wantCode(t, exitOther, "the journal is empty, and its next seq is 5001", "cat", dir, "--from", "10")
+	const empty = "the journal is empty, and its next seq is 5001"
+	wantCode(t, exitOther, empty, "cat", dir, "--from", "10")
 	if got := mustTool(t, "", "cat", dir); got != "" {
 		t.Errorf("cat of an empty journal: %q", got)
 	}

@@ -40,7 +40,8 @@ func TestD(t *testing.T) { t.SkipNow() }`,
 	for file, text := range map[string]string{
 		"fail/a_test.go": `package a
 import ("fmt"; "testing")
-func TestA(t *testing.T) { fmt.Println("printed"); t.Run("part", func(t *testing.T) { t.Error("wrong") }) }
+func TestA(t *testing.T) { fmt.Println("printed"); t.Run("part", testPart) }
+func testPart(t *testing.T) { t.Error("wrong") }
 func TestB(t *testing.T) { t.Log("quiet") }`,
 		"panic/a_test.go": `package a
 import "testing"
@@ -54,8 +55,8 @@ func TestA(t *testing.T) { t.Log("started"); panic("no way") }`,
 		t.Errorf("exit code %d", code)
 	}
 	want = []string{
-		"ok  \texample/pass", "printed\n", "a_test.go:3: wrong\n", "--- FAIL: TestA", "FAIL\texample/fail",
-		"panic: no way", "started", "FAIL\texample/panic", "cannot use", "FAIL\texample/build",
+		"ok  \texample/pass", "printed\n", "a_test.go:4: wrong\n", "--- FAIL: TestA",
+		"FAIL\texample/fail", "panic: no way", "started", "FAIL\texample/panic", "cannot use", "FAIL\texample/build",
 		" failed, 4 skipped",
 	}
 	check(t, out, want, []string{"quiet"})

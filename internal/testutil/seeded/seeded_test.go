@@ -20,8 +20,8 @@ import (
 
 const root = "../../.."
 
-// short and long are how many of the bugs make test and make test-long run, every day the next ones;
-// make torture runs all.
+// short and long are how many of the bugs make test and make test-long run, every day the next
+// ones; make torture runs all.
 const short, long = 2, 10
 
 // TestBugsApply: each bug is a change of today's source.
@@ -109,8 +109,8 @@ func (b *bug) caught(ctx context.Context, dir string) (string, error) {
 }
 
 // fail returns an error, and what the tests said, if they do not fail with an overlay. With a bug
-// that hangs, they fail by their limit on time. Of another one the same may be said of a machine that
-// is busy: they get more time.
+// that hangs, they fail by their limit on time. Any other one gets more time then: the machine may
+// be busy.
 func (ts tests) fail(ctx context.Context, overlay string, hangs bool) (string, error) {
 	const hung, soon, late = 45 * time.Second, 100 * time.Second, 30 * time.Minute
 	if hangs {

@@ -1,6 +1,6 @@
 // Package wait is for tests that wait. A busy machine makes everything slow, so no test fails
-// because something took long: it waits until the deadline of the test binary is near, which -timeout
-// sets far beyond what load can reach, and then says what it waited for.
+// because something took long: it waits until the deadline of the test binary is near, which
+// -timeout sets far beyond what load can reach, and then says what it waited for.
 package wait
 
 import (
