@@ -3,7 +3,6 @@ package journal_test
 import (
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"mmjournal/internal/testutil/simdisk"
 	"mmjournal/internal/testutil/wait"
@@ -95,8 +94,11 @@ func TestTruncationsAreNoGroups(t *testing.T) {
 	p := make([]byte, 16<<10)
 	for i := range 1200 {
 		mustAppend(t, j, p)
-		if i%32 == 0 {
-			time.Sleep(3 * time.Millisecond) // there is time to prepare segments
+		if i%32 == 0 && j.Stats().Rolls > 0 { // there is time to prepare segments
+			wait.Until(t, "a segment is ready", func() bool {
+				s := j.Stats()
+				return s.Prepared > s.Rolls+1
+			})
 		}
 		if i == 300 {
 			if err := j.TruncateFront(100); err != nil {
