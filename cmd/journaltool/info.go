@@ -178,7 +178,7 @@ func (a *app) printSegments(r *recovery.Report) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s\n", r.State())
+	_, err := fmt.Fprintf(plainWriter{a.stdout}, "%s\n", r.State())
 	return err
 }
 
