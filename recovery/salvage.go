@@ -117,7 +117,7 @@ const (
 	TornTail     CauseKind = "torn tail"     // no claim covers what is damaged
 )
 
-func (c *Cause) String() string {
+func (c Cause) String() string {
 	if c.Offset == 0 {
 		return fmt.Sprintf("%s: %s", c.File, c.Why)
 	}
@@ -213,7 +213,7 @@ func SalvageFS(fsys segment.FS, dir string, o SalvageOptions) (*Salvaged, error)
 	s.admit()
 	s.build()
 	s.report()
-	return s.out, nil
+	return s.out, s.checkStill()
 }
 
 // Close releases the directory.

@@ -19,6 +19,7 @@ type salvage struct {
 	id      segment.ID
 	journal *segment.JournalFile // nil if it is missing, damaged, or another journal's
 	noFile  string               // why it is nil
+	found   *segment.JournalFile // what JOURNAL says, whichever journal's it is
 
 	files []*relic          // every file under a segment's name, ascending by ordinal
 	names map[uint64]*relic // the same by the ordinal of the name
@@ -65,7 +66,7 @@ func (s *salvage) list() error {
 	case d.newer != nil:
 		return d.newer
 	}
-	s.journal = d.journal
+	s.journal, s.found = d.journal, d.journal
 	for _, text := range d.faults.Texts() {
 		s.warn("%s: %s", segment.JournalName, text)
 	}
@@ -107,6 +108,31 @@ func (s *salvage) list() error {
 
 func (s *salvage) warn(format string, args ...any) {
 	s.out.Warnings = append(s.out.Warnings, fmt.Sprintf(format, args...))
+}
+
+// checkStill warns if a writer has changed the directory since it was listed.
+func (s *salvage) checkStill() error {
+	entries, err := s.fsys.ReadDir(s.path)
+	if err != nil {
+		return err
+	}
+	now := &directory{fsys: s.fsys, path: s.path}
+	_ = now.readJournalFile() // what cannot be read was damage before
+	same, n := true, 0
+	for _, e := range entries {
+		if o, ok := segment.ParseFileName(e.Name()); ok && ours(e) {
+			n++
+			same = same && s.names[o] != nil
+		}
+	}
+	if now.journal != nil && s.found != nil {
+		same = same && *now.journal == *s.found
+	}
+	if !same || n != len(s.files) {
+		s.warn("files have changed while they were read: a writer is active, and what it changes " +
+			"looks like damage; stop it, and salvage again")
+	}
+	return nil
 }
 
 // open opens a segment's file. It returns nil if that cannot be done for a reason that is the

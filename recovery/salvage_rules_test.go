@@ -424,6 +424,38 @@ func TestSalvageErrors(t *testing.T) {
 	}
 }
 
+// TestSalvageWriter: a writer that is active may make salvage see damage, but not without a warning.
+func TestSalvageWriter(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(d *dir)
+		want   bool
+	}{
+		{"nothing", func(*dir) {}, false},
+		{"an append", func(d *dir) { d.flip(3, past(13)) }, false},
+		{"a roll", func(d *dir) { d.prepare(4) }, true},
+		{"a removal", func(d *dir) { d.remove(name(1)) }, true},
+		{"JOURNAL", func(d *dir) { d.file.Generation++; d.writeJournal() }, true},
+	} {
+		d := three(t).close().done()
+		surveyed := false
+		hook := func(op, name string) error {
+			if op == "readdir" && !surveyed {
+				surveyed = true
+			} else if op == "readdir" {
+				c.change(d)
+			}
+			return nil
+		}
+		s, err := SalvageFS(&watchFS{FS: d.fsys, hook: hook}, testDir, SalvageOptions{})
+		d.must(err)
+		if got := len(s.Warnings) > 0; got != c.want || summary(s) != "1-33" {
+			t.Errorf("%s: %s, warnings %q", c.name, summary(s), s.Warnings)
+		}
+		d.done()
+	}
+}
+
 // TestSalvageChanged: a file that changes after the scan gives an error, and no wrong record.
 func TestSalvageChanged(t *testing.T) {
 	d := three(t).close().done()

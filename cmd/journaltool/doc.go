@@ -1,4 +1,5 @@
-// Journaltool inspects, verifies, reads, appends to and truncates journals: see journaltool --help.
+// Journaltool inspects, verifies, reads, appends to, truncates and salvages journals: see
+// journaltool --help.
 //
 // Read-only verbs take no lock, never write, and can run while a writer is active. Exit codes: 0 no
 // damage found, 1 the journal is corrupt, 2 the command line is wrong, 3 anything else.

@@ -66,8 +66,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "journaltool",
-		Short: "Inspect, verify, read, append to and truncate journals",
-		Long: "Journaltool inspects, verifies, reads, appends to and truncates mmjournal journals.\n\n" +
+		Short: "Inspect, verify, read, append to, truncate and salvage journals",
+		Long: "Journaltool inspects, verifies, reads, appends to, truncates and salvages mmjournal\n" +
+			"journals.\n\n" +
 			"Exit codes: 0 no damage found, 1 corrupt, 2 usage, 3 anything else (I/O, locked, not a\n" +
 			"journal, interrupted).",
 		SilenceUsage:  true,

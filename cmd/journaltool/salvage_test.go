@@ -430,6 +430,24 @@ func TestSalvageTarget(t *testing.T) {
 	mustTool(t, "", "salvage", dir, "--to", empty)
 }
 
+// TestSalvageConditions: salvage exits as verify does, but for damage that has cost no record.
+func TestSalvageConditions(t *testing.T) {
+	for _, c := range conditions {
+		t.Run(c.name, func(t *testing.T) {
+			code := c.check
+			if strings.Contains(c.msg, "no live record lost") {
+				code = exitIntact
+			}
+			dir := c.setup(t)
+			before := snapshot(t, dir)
+			wantCode(t, code, "", "salvage", dir, "--to", filepath.Join(t.TempDir(), "out"))
+			if after := snapshot(t, dir); after != before {
+				t.Errorf("files have changed:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+}
+
 // TestSalvageInterrupted: without a manifest, what is there is not complete.
 func TestSalvageInterrupted(t *testing.T) {
 	dir, out := newJournal(t, 5), filepath.Join(t.TempDir(), "out")
