@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,26 +33,47 @@ func TestSecondWriter(t *testing.T) {
 	expect(t, mustOpen(t, dir, nil), 1, "x", "y")
 }
 
+// TestForeignFiles: files that cannot be the journal's are warned of beside a journal, and forbid to
+// create one; names that could be meant for one of the journal's files forbid to write to it.
 func TestForeignFiles(t *testing.T) {
-	dir := t.TempDir()
-	mustClose(t, mustOpen(t, dir, smallSegments))
-	note := filepath.Join(dir, "notes.txt")
-	for _, where := range []string{dir, t.TempDir()} {
-		note = filepath.Join(where, "notes.txt")
+	for _, name := range []string{"notes.txt", "core", "nohup.out", "heap.pprof", "x~", "sub/"} {
+		put := func(dir string) {
+			t.Helper()
+			path := filepath.Join(dir, name)
+			var err error
+			if strings.HasSuffix(name, "/") {
+				err = os.Mkdir(path, 0o700)
+			} else {
+				err = os.WriteFile(path, []byte("mine"), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		beside, alone := t.TempDir(), t.TempDir()
+		mustClose(t, mustOpen(t, beside, smallSegments))
+		put(beside)
+		j := mustOpen(t, beside, smallSegments)
+		mustAppend(t, j, []byte("a record"))
+		shown := strings.TrimSuffix(name, "/") + " is not a journal's file"
+		if w := j.Report().Warnings; !slices.Contains(w, shown) {
+			t.Errorf("%s: warnings %q", name, w)
+		}
+		mustClose(t, j)
+		put(alone)
+		mustRefuse(t, alone, strings.TrimSuffix(name, "/"))
+	}
+	for _, name := range []string{"1.seg", segment.FileName(1) + ".bak", "JOURNAL.old"} {
+		dir := t.TempDir()
+		mustClose(t, mustOpen(t, dir, smallSegments))
+		note := filepath.Join(dir, name)
 		if err := os.WriteFile(note, []byte("mine"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		before := listing(t, where)
-		_, err := journal.Open(where, nil)
-		if !errors.Is(err, journal.ErrNotJournal) || !strings.Contains(err.Error(), "notes.txt") {
-			t.Errorf("a foreign file: %v", err)
+		mustRefuse(t, dir, name)
+		if _, err := journal.Open(note, nil); err == nil {
+			t.Error("a file was opened as a directory")
 		}
-		if after := listing(t, where); after != before {
-			t.Errorf("the directory was changed:\n%s\n%s", before, after)
-		}
-	}
-	if _, err := journal.Open(note, nil); err == nil {
-		t.Error("a file was opened as a directory")
 	}
 	for _, name := range []string{".hidden", "lost+found"} {
 		where := t.TempDir()
@@ -59,6 +81,46 @@ func TestForeignFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustClose(t, mustOpen(t, where, smallSegments))
+	}
+}
+
+// mustRefuse checks that a directory is not opened for writing because of a file, and not changed.
+func mustRefuse(t *testing.T, dir, name string) {
+	t.Helper()
+	before := listing(t, dir)
+	_, err := journal.Open(dir, nil)
+	if !errors.Is(err, journal.ErrNotJournal) || !strings.Contains(err.Error(), name) {
+		t.Errorf("with %s: %v", name, err)
+	}
+	if after := listing(t, dir); after != before {
+		t.Errorf("the directory was changed:\n%s\n%s", before, after)
+	}
+}
+
+// TestStrayCopy: a copy of a segment under a higher number costs readers no record; a writer refuses
+// to work beside it, and says what it is.
+func TestStrayCopy(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, dir, smallSegments)
+	for range 50 {
+		mustAppend(t, j, make([]byte, 5000))
+	}
+	mustClose(t, j)
+	b, err := os.ReadFile(filepath.Join(dir, segment.FileName(2)))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, segment.FileName(9)), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRefuse(t, dir, "a copy of segment 2")
+	r, err := journal.OpenReadOnly(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if n := len(collect(t, r, 0)); n != 50 {
+		t.Errorf("%d records", n)
 	}
 }
 
@@ -83,7 +145,11 @@ func TestForeignSegment(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := listing(t, ours)
-		if _, err := journal.Open(ours, nil); !errors.Is(err, journal.ErrCorrupt) ||
+		want := journal.ErrCorrupt
+		if n == 9 { // above the newest one
+			want = journal.ErrNotJournal
+		}
+		if _, err := journal.Open(ours, nil); !errors.Is(err, want) ||
 			!strings.Contains(err.Error(), segment.FileName(n)) {
 			t.Errorf("segment %d of another journal: %v", n, err)
 		}

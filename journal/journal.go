@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -256,9 +257,9 @@ func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Err == nil && st.ReadOnly != nil {
+	if err := cmp.Or(st.ReadOnly, st.Foreign); st.Err == nil && err != nil {
 		st.Close()
-		return nil, st.ReadOnly
+		return nil, err
 	}
 	if st.Err == nil && st.Action != recovery.Resume {
 		found := st.End

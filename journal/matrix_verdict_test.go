@@ -76,6 +76,9 @@ func (x *trial) judge() (outcome, error) {
 	if err != nil {
 		return silent, err
 	}
+	if errors.Is(first.err, journal.ErrNotJournal) && errors.Is(full.err, journal.ErrNotJournal) {
+		return x.stray(inspect)
+	}
 	if err := agree(inspect, full); err != nil {
 		return silent, err
 	}
@@ -179,6 +182,26 @@ func (x *trial) refusal(f finding, r *recovery.Report) (outcome, error) {
 		return silent, err
 	}
 	return refused, x.readDamaged()
+}
+
+// stray judges a file that is no part of the journal: nothing is written beside it, but every record
+// can be read.
+func (x *trial) stray(r *recovery.Report) (outcome, error) {
+	if !r.Verdict.Sound() || len(r.Warnings) == 0 {
+		return silent, fmt.Errorf("I13: a writer refuses, but inspect says %v", r)
+	}
+	fsys := newCopyFS(x.files)
+	j, err := journal.OpenReadOnlyFS(fsys, modelDir, matrixOptions(true))
+	if err != nil {
+		return silent, fmt.Errorf("read-only: %w", err)
+	}
+	defer j.Close()
+	got, err := readAll(j)
+	x.ops += fsys.ops
+	if err != nil || !got.equal(x.st.want) {
+		return silent, fmt.Errorf("read-only: %v, want %v: %w", got, x.st.want, err)
+	}
+	return refused, nil
 }
 
 // readDamaged reads what precedes the damage.

@@ -26,6 +26,8 @@ type file struct {
 	seg     *segment.Segment // nil if the identity is bad
 	bad     error            // why it is bad
 	size    int64            // of a bad file
+	is      segment.Identity // of a file that is a good segment, but not the one that its name says
+	stray   string           // what it is then, or if it is no regular file
 
 	scan *segment.Scan // nil if the frames were not read
 	// linked is the scan up to linkedEnd, where a link says that the segment ends, and linkedIndex
@@ -46,7 +48,8 @@ type directory struct {
 	path    string
 	files   []*file // ascending by ordinal
 	temps   []string
-	foreign []string
+	foreign []string             // names that cannot be the journal's
+	suspect []string             // names that could be the journal's own, misspelt, or no regular files
 	journal *segment.JournalFile // nil if missing or bad
 	badFile error                // why the file JOURNAL is bad; ErrMissing if it is missing
 	faults  segment.JournalFaults
@@ -127,36 +130,50 @@ func (d *directory) addStandIn() {
 func (d *directory) add(e fs.DirEntry) error {
 	name := e.Name()
 	ordinal, isSegment := segment.ParseFileName(name)
-	switch {
-	case !ours(e):
+	switch class := classify(name); {
+	case class == ignored:
+	case class == foreign:
 		d.foreign = append(d.foreign, name)
 	case isSegment:
-		return d.open(ordinal, name)
-	case strings.HasSuffix(name, segment.TempSuffix) && name[0] != '.':
+		return d.open(ordinal, e)
+	case class == suspect, e.Type() != 0:
+		d.suspect = append(d.suspect, name)
+	case strings.HasSuffix(name, segment.TempSuffix):
 		d.temps = append(d.temps, name)
 	}
 	return nil
 }
 
 // open opens one segment. Damage is a fact, an I/O error an error.
-func (d *directory) open(ordinal uint64, name string) error {
-	f := &file{ordinal: ordinal, name: name}
-	seg, err := segment.Open(d.fsys, filepath.Join(d.path, name), segment.ReadOnly)
+func (d *directory) open(ordinal uint64, e fs.DirEntry) error {
+	f := &file{ordinal: ordinal, name: e.Name()}
+	path := filepath.Join(d.path, f.name)
+	var err error
+	if e.Type() != 0 {
+		err = fmt.Errorf("%w: it is %s", segment.ErrNotRegular, kindOf(e.Type()))
+	} else {
+		f.seg, err = segment.Open(d.fsys, path, segment.ReadOnly)
+	}
 	switch {
 	case errors.Is(err, segment.ErrVersion):
 		d.newer = err
 		f.bad = err
+	case errors.Is(err, segment.ErrNotRegular):
+		f.bad = &segment.CorruptError{Path: path, Segment: ordinal, Err: err}
+		f.stray = "no regular file"
+		if e.Type() != 0 {
+			f.stray = kindOf(e.Type())
+		}
 	case errors.Is(err, segment.ErrCorrupt):
 		f.bad = err
-		if f.size, err = d.sizeOf(name); err != nil {
+		if err := d.examine(f); err != nil {
 			return err
 		}
 	case err != nil:
 		return err
 	}
-	f.seg = seg
-	if seg != nil && seg.ReadOnly {
-		d.onlyRead(seg.Path())
+	if f.seg != nil && f.seg.ReadOnly {
+		d.onlyRead(f.seg.Path())
 	}
 	d.files = append(d.files, f)
 	if n := len(d.files) - keptOpen; n > 0 {
@@ -165,14 +182,24 @@ func (d *directory) open(ordinal uint64, name string) error {
 	return nil
 }
 
-// sizeOf returns the size of a segment's file whose identity is bad.
-func (d *directory) sizeOf(name string) (int64, error) {
-	f, err := d.fsys.Open(filepath.Join(d.path, name), segment.ReadOnly)
+// examine finds out what else is known about a file that is not a good segment.
+func (d *directory) examine(f *file) error {
+	file, err := d.fsys.Open(filepath.Join(d.path, f.name), segment.ReadOnly)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	size, err := f.Size()
-	return size, errors.Join(err, f.Close())
+	defer file.Close()
+	if f.size, err = file.Size(); err != nil || f.size < int64(segment.FirstFrame) {
+		return err
+	}
+	b := make([]byte, segment.FirstFrame)
+	if _, err := file.ReadAt(b, 0); err != nil {
+		return fmt.Errorf("read %s: %w", filepath.Join(d.path, f.name), err)
+	}
+	if id, err := segment.DecodeIdentity(b); err == nil && id.Ordinal != f.ordinal {
+		f.is = id
+	}
+	return nil
 }
 
 // keptOpen is how many of the newest segments keep their descriptors while they are searched for
@@ -200,8 +227,12 @@ func (d *directory) release() error {
 func (d *directory) readJournalFile() error {
 	path := filepath.Join(d.path, segment.JournalName)
 	f, err := d.fsys.Open(path, segment.ReadOnly)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		d.badFile = segment.ErrMissing
+		return nil
+	case errors.Is(err, segment.ErrNotRegular):
+		d.badFile = segment.ErrNotRegular
 		return nil
 	}
 	if err != nil {
@@ -280,62 +311,4 @@ func (d *directory) highest() uint64 {
 		return 0
 	}
 	return d.files[len(d.files)-1].ordinal
-}
-
-// strangers returns an error if the segments are not all of one journal.
-func (d *directory) strangers() error {
-	var first *file
-	for _, f := range d.files {
-		if f.seg == nil {
-			continue
-		}
-		if first == nil {
-			first = f
-		}
-		want, who := first.seg.Journal, first.name
-		if d.journal != nil {
-			want, who = d.journal.Journal, segment.JournalName
-		}
-		if f.seg.Journal != want {
-			return &segment.CorruptError{
-				Path: f.seg.Path(), Segment: f.ordinal,
-				Err: fmt.Errorf("%w: its journal is %v, that of %s is %v; move it away",
-					segment.ErrForeign, f.seg.Journal, who, want),
-			}
-		}
-	}
-	return nil
-}
-
-// CheckNames returns ErrNotJournal if the directory holds a file that is not a journal's. A
-// directory that does not exist holds none.
-func CheckNames(fsys segment.FS, path string) error {
-	entries, err := fsys.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !ours(e) {
-			return fmt.Errorf("%s: %w: %q; move them away, or use another directory",
-				path, ErrNotJournal, e.Name())
-		}
-	}
-	return nil
-}
-
-// ours reports whether a name is one that a journal's directory may have.
-func ours(e fs.DirEntry) bool {
-	name := e.Name()
-	if name == "lost+found" || name[0] == '.' {
-		return true
-	}
-	if e.IsDir() {
-		return false
-	}
-	base := strings.TrimSuffix(name, segment.TempSuffix)
-	_, isSegment := segment.ParseFileName(base)
-	return isSegment || base == segment.JournalName || base == segment.LockName
 }

@@ -67,7 +67,7 @@ func (s *search) maybeLinked(from uint64) (lost uint64) {
 	}
 	last := from
 	for _, f := range s.d.files {
-		if f.ordinal <= from {
+		if f.ordinal <= from || f.stray != "" && f.ordinal > most {
 			continue
 		}
 		if gap := min(f.ordinal-1, most); from > 0 && gap > last {

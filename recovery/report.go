@@ -50,6 +50,7 @@ const (
 	Dead     SegmentState = "dead"     // not on the chain any more, or dropped by truncation
 	TornSeg  SegmentState = "torn"     // above the newest, with bytes that were never durable
 	Bad      SegmentState = "bad"      // damaged identity
+	Stray    SegmentState = "stray"    // no segment of this journal
 	Broken   SegmentState = "damaged"  // promised data in it is damaged
 	Hidden   SegmentState = "hidden"   // not reached: promised data before or after it is damaged
 )
@@ -197,7 +198,7 @@ func end(st *State) End {
 func (r *Report) addSegment(st *State, f *file) {
 	s := Segment{Ordinal: f.ordinal, File: f.name, State: stateOf(st, f), Note: f.why}
 	if f.seg == nil {
-		s.Note, s.Size = reason(f.bad).Error(), f.size
+		s.Note, s.Size = cmp.Or(f.stray, reason(f.bad).Error()), f.size
 		r.SizeBytes += s.Size
 		r.Segments = append(r.Segments, s)
 		return
@@ -217,6 +218,8 @@ func (r *Report) addSegment(st *State, f *file) {
 func stateOf(st *State, f *file) SegmentState {
 	newest := st.s.newest
 	switch {
+	case f.stray != "":
+		return Stray
 	case f.seg == nil:
 		return Bad
 	case f == newest:
@@ -286,7 +289,7 @@ func (r *Report) addDamage(st *State) {
 		r.addRedundant(st, f)
 	}
 	for _, f := range st.dir.files {
-		if f.seg == nil && st.Err == nil { // off the chain
+		if f.seg == nil && f.stray == "" && st.Err == nil { // off the chain
 			d := Damage{f.ordinal, f.name, 0, 0, reason(f.bad).Error(), true, true}
 			r.Damage = append(r.Damage, d)
 		}
@@ -324,7 +327,17 @@ func (r *Report) addWarnings(st *State) {
 			"%s is not a part of the journal: JOURNAL has a link of that ordinal", name))
 	}
 	for _, name := range st.dir.foreign {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s is not a journal's file", name))
+		r.Warnings = append(r.Warnings, printable(name)+" is not a journal's file")
+	}
+	for _, name := range st.dir.suspect {
+		r.Warnings = append(r.Warnings, printable(name)+" is not a journal's file, though it is named "+
+			"like one: nothing can write to the journal until it is moved away")
+	}
+	for _, f := range st.dir.files {
+		if f.stray != "" && !st.s.brokenIn(f) {
+			r.Warnings = append(r.Warnings, f.name+" is "+f.stray+", and no part of this journal: "+
+				"nothing can write to the journal until it is moved away")
+		}
 	}
 	for _, text := range st.Faults.Texts() {
 		r.Warnings = append(r.Warnings, segment.JournalName+": "+text)

@@ -38,9 +38,10 @@ func (s *search) run() error {
 		s.facts.newer, s.err = true, s.d.newer
 		return nil
 	}
-	if s.err = s.d.strangers(); s.err != nil {
-		s.facts.foreign = true
-		return nil
+	var err error
+	if s.err, err = s.d.strangers(); err != nil || s.err != nil {
+		s.facts.foreign = s.err != nil
+		return err
 	}
 	if j := s.d.journal; j != nil {
 		s.claim = j.Claim
@@ -258,7 +259,7 @@ func (s *search) badAbove(newest uint64) (*bool, *breakage) {
 	gap := uint64(0)
 	last := newest
 	for _, f := range s.d.files {
-		if f.ordinal <= newest {
+		if f.ordinal <= newest || s.stray(f) {
 			continue
 		}
 		if f.seg == nil {
@@ -273,6 +274,13 @@ func (s *search) badAbove(newest uint64) (*bool, *breakage) {
 		return &s.facts.gap, s.missing(gap)
 	}
 	return nil, nil
+}
+
+// stray reports whether a file above the newest segment is for certain no part of the journal: the
+// file JOURNAL would name it, or a higher one, if it had been linked.
+func (s *search) stray(f *file) bool {
+	j := s.d.journal
+	return f.stray != "" && j != nil && f.ordinal > max(j.Newest, j.Claim.Ordinal)
 }
 
 // lostNewest looks for the segment that the file JOURNAL names.

@@ -358,9 +358,9 @@ func TestRefusals(t *testing.T) {
 			d.prepare(2)
 			d.prepare(4)
 		}, Gap, segment.ErrMissing, pos(3, 0), 4, 3},
-		{"segment doubled", func(d *dir) {
-			d.start().append(3).close().done().write(name(2), d.read(name(1)))
-		}, BadIdentity, segment.ErrForeign, pos(2, 0), 4, 3},
+		{"segment doubled, and JOURNAL cannot say that no other one was there", func(d *dir) {
+			d.start().append(3).close().done().write(name(2), d.read(name(1))).remove("JOURNAL")
+		}, BadIdentity, segment.ErrForeign, pos(2, 0), 0, 0},
 		{"prepared segment with a bad identity", func(d *dir) {
 			d.start().append(3).close().prepare(2)
 			d.done().flip(2, 4000)

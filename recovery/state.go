@@ -31,6 +31,10 @@ type State struct {
 	// only newer software may do so. It matches segment.ErrVersion.
 	ReadOnly error
 
+	// Foreign, if not nil, says which file forbids to write to the journal, though it can be read:
+	// one that is no part of it, but whose name could be meant for one. It matches ErrNotJournal.
+	Foreign error
+
 	// Chain holds the segments that make up the journal, oldest first, ready to be read. If Err is
 	// not nil it is what precedes the damage, as far as it can be read.
 	Chain []*segment.Segment
@@ -75,8 +79,8 @@ func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
 	}()
 	empty := len(d.files) == 0 && d.journal == nil && d.newer == nil
 	switch {
-	case empty && len(d.foreign) > 0:
-		return nil, fmt.Errorf("%s: %w: %q", path, ErrNotJournal, d.foreign[0])
+	case empty && len(d.foreign)+len(d.suspect) > 0:
+		return nil, fmt.Errorf("%s: %w: %q", path, ErrNotJournal, append(d.foreign, d.suspect...)[0])
 	case empty && errors.Is(d.badFile, segment.ErrMissing):
 		return nil, fmt.Errorf("%s: %w", path, ErrNotExist)
 	}
@@ -96,6 +100,7 @@ func newState(d *directory, s *search) *State {
 	}
 	st.Label, st.Action = decide(&s.facts)
 	st.ID = d.id()
+	st.Foreign = d.forbids()
 	for _, f := range slices.Backward(s.chain) {
 		if f.scan != nil {
 			f.seg.Adopt(f.scan)

@@ -38,56 +38,6 @@ func TestNoJournal(t *testing.T) {
 	}
 }
 
-// TestNames: which names a journal's directory may have.
-func TestNames(t *testing.T) {
-	for name, ours := range map[string]bool{
-		"JOURNAL": true, "JOURNAL.tmp": true, "LOCK": true, ".hidden": true, "lost+found": true,
-		name(1): true, name(1) + ".tmp": true, name(9999999999999999): true,
-		"LOCK.tmp": true, "journal": false, "1.seg": false, name(1) + ".bak": false,
-		"0000000000000000.seg": false, "x.tmp": false, "a b": false,
-	} {
-		d := newDir(t)
-		d.start().append(1).close().done().write(name, d.read("JOURNAL"))
-		err := CheckNames(d.fsys, testDir)
-		if ours && err != nil || !ours && (!errors.Is(err, ErrNotJournal) ||
-			!strings.Contains(err.Error(), name)) {
-			t.Errorf("%q: %v", name, err)
-		}
-		st, err := Scan(d.fsys, testDir, Options{})
-		if err != nil {
-			continue // a segment's name
-		}
-		if foreign := slices.Contains(st.dir.foreign, name); foreign == ours {
-			t.Errorf("%q is foreign: %v", name, foreign)
-		}
-		warned := slices.ContainsFunc(st.Report.Warnings, func(w string) bool {
-			return strings.Contains(w, name+" is not a journal's file")
-		})
-		if warned == ours {
-			t.Errorf("%q: warnings %q", name, st.Report.Warnings)
-		}
-		if temp := slices.Contains(st.Temps(), name); temp != (ours && strings.HasSuffix(name, ".tmp")) {
-			t.Errorf("%q is under preparation: %v", name, temp)
-		}
-		st.Close()
-	}
-	osDir := t.TempDir()
-	for _, sub := range []string{"lost+found", ".git"} {
-		if err := os.Mkdir(filepath.Join(osDir, sub), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := CheckNames(testutil.OpenDir(t, osDir), osDir); err != nil {
-		t.Error(err)
-	}
-	if err := os.Mkdir(filepath.Join(osDir, name(1)), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := CheckNames(testutil.OpenDir(t, osDir), osDir); !errors.Is(err, ErrNotJournal) {
-		t.Errorf("a directory with a segment's name: %v", err)
-	}
-}
-
 // TestListings: what the state says may be removed.
 func TestListings(t *testing.T) {
 	d := newDir(t)
@@ -253,13 +203,6 @@ func TestForeign(t *testing.T) {
 		build func(d *dir)
 		at    uint64
 	}{
-		{"above", func(d *dir) {
-			o := newDir(t)
-			o.file.Journal[15] = 7
-			o.prepare(2)
-			o.done()
-			d.start().append(3).close().done().write(name(2), o.read(name(2)))
-		}, 2},
 		{"in place of the only one", func(d *dir) {
 			d.start().append(3).close().done().write(name(1), other.read(name(1)))
 		}, 1},

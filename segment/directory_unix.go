@@ -258,14 +258,17 @@ func (d *Directory) open(name, path string, mode OpenMode) (*os.File, error) {
 		flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL
 	}
 	fd, err := openRetry(d.fd(), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if err != nil { // ELOOP, or EMLINK on FreeBSD: it is a link
+	if err != nil {
+		if !errors.Is(err, fs.ErrExist) && d.irregular(name) { // a link is ELOOP, on FreeBSD EMLINK
+			err = ErrNotRegular
+		}
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), path)
 	var st unix.Stat_t
 	err = retry(func() error { return unix.Fstat(fd, &st) })
 	if err == nil && !isRegular(&st) { // O_NONBLOCK: a FIFO must not block
-		err = errNotRegular
+		err = ErrNotRegular
 	}
 	if err == nil && mode == Create {
 		d.adorn(f, &st)
@@ -281,6 +284,14 @@ func (d *Directory) open(name, path string, mode OpenMode) (*os.File, error) {
 		err = errors.Join(err, unix.Unlinkat(d.fd(), name, 0))
 	}
 	return nil, err
+}
+
+// irregular reports whether a name leads to something else than a regular file.
+func (d *Directory) irregular(name string) bool {
+	var st unix.Stat_t
+	return retry(func() error {
+		return unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	}) == nil && !isRegular(&st)
 }
 
 // adorn gives a new file its owner, then its mode: in this order nobody sees more than they may.

@@ -19,6 +19,9 @@ var (
 	ErrMissing  = errors.New("segment is missing")
 	ErrForeign  = errors.New("segment belongs to another journal or another place in this one")
 
+	// ErrNotRegular: a name that is a file's leads to a symbolic link, a directory or the like.
+	ErrNotRegular = errors.New("not a regular file")
+
 	// ErrVersion: the file was made by newer software. Nothing was changed; use that software.
 	ErrVersion = errors.New("format is newer than this software knows")
 	// ErrCorrupt matches every [CorruptError].

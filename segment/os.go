@@ -67,9 +67,8 @@ func SyncPath(dir string) error {
 }
 
 var (
-	errNotDir     = errors.New("not a directory")
-	errNotRegular = errors.New("not a regular file")
-	errRecycled   = fmt.Errorf("%w any more: it is being recycled", fs.ErrNotExist)
+	errNotDir   = errors.New("not a directory")
+	errRecycled = fmt.Errorf("%w any more: it is being recycled", fs.ErrNotExist)
 )
 
 // isSegmentPath reports whether the name is a segment's, or one that a segment's file may have for

@@ -1,10 +1,9 @@
 // Journaltool inspects, verifies, reads, appends to, truncates and salvages journals: see
 // journaltool --help.
 //
-// Read-only verbs take no lock, never write, and can run while a writer is active. Exit codes: 0 no
-// damage found, 1 the journal is corrupt, 2 the command line is wrong, 3 anything else.
+// Read-only verbs take no lock, never write, and can run while a writer is active.
 //
-//	main.go      the command line, exit codes, output
+//	main.go      the command line, output; exit.go the exit codes
 //	append.go    stdin → records; input.go reads them, progress.go says what is durable
 //	cat.go       records → stdout; escape.go keeps payloads from controlling a terminal
 //	info.go      info, segments and verify: three views of the same report

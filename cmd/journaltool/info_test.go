@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"mmjournal/journal"
@@ -31,115 +30,6 @@ func tearTail(t *testing.T, dir string) {
 func damageIndex(t *testing.T, dir string) {
 	t.Helper()
 	edit(t, segmentFile(dir, 1), func(b []byte) { b[len(bytes.TrimRight(b, "\x00"))-1] ^= 1 })
-}
-
-// condition is a journal in a certain condition, and the exit codes of the verbs for it.
-type condition struct {
-	name  string
-	setup func(t *testing.T) string
-	look  int // info and segments
-	check int // verify
-	cat   int
-	write int // truncate
-	msg   string
-}
-
-var conditions = []condition{
-	{name: "intact", setup: func(t *testing.T) string { return newJournal(t, 10) }},
-	{name: "empty", setup: func(t *testing.T) string { return newJournal(t, 0) }},
-	{name: "open", setup: func(t *testing.T) string { return abandoned(t, 10) }},
-	{name: "torn", setup: func(t *testing.T) string {
-		dir := abandoned(t, 10)
-		tearTail(t, dir)
-		return dir
-	}},
-	{"foreign-file", func(t *testing.T) string { // nothing writes where other files are
-		dir := newJournal(t, 10)
-		if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}, 0, 0, 0, 3, "notes.txt"},
-	{"corrupt-record", func(t *testing.T) string {
-		dir := newJournal(t, 10)
-		flip(t, dir, 1, "record 5")
-		return dir
-	}, 1, 1, 1, 1, "0000000000000001.seg"},
-	{"corrupt-sealed", func(t *testing.T) string { // a quick look does not read what is durable
-		dir := newJournal(t, 6000)
-		flip(t, dir, 1, "record 5")
-		return dir
-	}, 0, 1, 1, 0, "0000000000000001.seg"},
-	{"missing-segment", func(t *testing.T) string {
-		dir := newJournal(t, 6000)
-		if err := os.Remove(segmentFile(dir, 2)); err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}, 1, 1, 1, 1, "0000000000000002.seg"},
-	{"damaged-index", func(t *testing.T) string { // nor does it read what lookups need
-		dir := newJournal(t, 6000)
-		damageIndex(t, dir)
-		return dir
-	}, 0, 1, 0, 0, "no live record lost"},
-	{"no-journal-file", func(t *testing.T) string {
-		dir := newJournal(t, 10)
-		if err := os.Remove(filepath.Join(dir, "JOURNAL")); err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}, 1, 1, 0, 0, "no live record lost"},
-	{"missing-directory", func(t *testing.T) string {
-		return filepath.Join(t.TempDir(), "nothing")
-	}, 3, 3, 3, 3, "no journal here"},
-	{"empty-directory", func(t *testing.T) string {
-		return t.TempDir()
-	}, 3, 3, 3, 3, "no journal here"},
-	{"not-a-journal", func(t *testing.T) string {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}, 3, 3, 3, 3, "not a journal"},
-}
-
-// TestExitCodes runs each verb on a journal in each condition.
-func TestExitCodes(t *testing.T) {
-	for _, c := range conditions {
-		t.Run(c.name, func(t *testing.T) {
-			for _, verb := range []struct {
-				code int
-				args []string
-			}{
-				{c.look, []string{"info"}}, {c.look, []string{"info", "-o", "json"}},
-				{c.look, []string{"segments"}}, {c.look, []string{"segments", "-o", "json"}},
-				{c.check, []string{"verify"}}, {c.check, []string{"verify", "-o", "json"}},
-				{c.cat, []string{"cat"}}, {c.cat, []string{"cat", "-o", "json"}},
-				{c.write, []string{"truncate", "--front", "1"}},
-			} {
-				msg := c.msg
-				if verb.code == exitIntact {
-					msg = ""
-				}
-				dir := c.setup(t)
-				before := snapshot(t, dir)
-				r := tool("", append(verb.args, dir)...)
-				if r.code != verb.code || !strings.Contains(r.stdout+r.stderr, msg) {
-					t.Errorf("journaltool %q: exit code %d, want %d and %q\n%s%s",
-						verb.args, r.code, verb.code, msg, r.stdout, r.stderr)
-				}
-				if verb.args[0] != "truncate" {
-					if after := snapshot(t, dir); after != before {
-						t.Errorf("%q changed files:\n%s\nbefore:\n%s", verb.args, after, before)
-					}
-				}
-				if len(verb.args) > 1 && verb.args[1] == "-o" && verb.code < exitUsage {
-					checkJSON(t, r.stdout)
-				}
-			}
-		})
-	}
 }
 
 // checkJSON checks that s is JSON documents.

@@ -14,16 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"mmjournal/journal"
-)
-
-// Exit codes. They are documented and do not change.
-const (
-	exitIntact  = 0 // also with a torn tail above every durable claim, which is a warning
-	exitCorrupt = 1
-	exitUsage   = 2
-	exitOther   = 3 // I/O, locked, not a journal
 )
 
 func main() {
@@ -68,9 +58,7 @@ func (a *app) rootCommand() *cobra.Command {
 		Use:   "journaltool",
 		Short: "Inspect, verify, read, append to, truncate and salvage journals",
 		Long: "Journaltool inspects, verifies, reads, appends to, truncates and salvages mmjournal\n" +
-			"journals.\n\n" +
-			"Exit codes: 0 no damage found, 1 corrupt, 2 usage, 3 anything else (I/O, locked, not a\n" +
-			"journal, interrupted).",
+			"journals.\n\n" + exitHelp(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
@@ -141,19 +129,6 @@ func checkDir(cmd *cobra.Command, dir string) error {
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-func exitCode(err error) int {
-	var usage usageError
-	switch {
-	case err == nil:
-		return exitIntact
-	case errors.As(err, &usage):
-		return exitUsage
-	case errors.Is(err, journal.ErrCorrupt):
-		return exitCorrupt
-	}
-	return exitOther
-}
 
 // json reports whether -o json was given.
 func (a *app) json() bool { return a.output == "json" }
