@@ -83,13 +83,14 @@ func (s *salvage) list() error {
 	if err != nil {
 		return err
 	}
-	foreign := ""
+	stranger := ""
 	for _, e := range entries {
 		ordinal, isSegment := segment.ParseFileName(e.Name())
+		class := classify(e.Name())
 		switch {
-		case !ours(e):
-			foreign = e.Name()
-			s.warn("%s is not a journal's file", e.Name())
+		case class == foreign, class == suspect, class == own && e.Type() != 0:
+			stranger = e.Name()
+			s.warn("%s is not a journal's file", printable(stranger))
 		case isSegment:
 			if err := s.add(e.Name(), ordinal); err != nil {
 				return err
@@ -100,8 +101,8 @@ func (s *salvage) list() error {
 	switch {
 	case len(s.files) > 0 || !errors.Is(d.badFile, segment.ErrMissing):
 		return nil
-	case foreign != "":
-		return fmt.Errorf("%s: %w: %q", s.path, ErrNotJournal, foreign)
+	case stranger != "":
+		return fmt.Errorf("%s: %w: %q", s.path, ErrNotJournal, stranger)
 	}
 	return fmt.Errorf("%s: %w", s.path, ErrNotExist)
 }
@@ -120,7 +121,7 @@ func (s *salvage) checkStill() error {
 	_ = now.readJournalFile() // what cannot be read was damage before
 	same, n := true, 0
 	for _, e := range entries {
-		if o, ok := segment.ParseFileName(e.Name()); ok && ours(e) {
+		if o, ok := segment.ParseFileName(e.Name()); ok && e.Type() == 0 {
 			n++
 			same = same && s.names[o] != nil
 		}

@@ -104,11 +104,16 @@ func (d *demo) sayRecovered() {
 		d.item("", "%s and %s more that no sync had covered: they were in mapped memory, which the "+
 			"operating system keeps when a process dies", d.paint(green, "✓"), commas(r.Beyond))
 	}
-	if r.Report.End == recovery.EndTorn {
-		d.item("", "  the record that it was writing is incomplete and was cut off")
+	tail := ""
+	if t := r.Report.Tail; t != nil {
+		tail = t.String()
+		d.item("", "  what it was writing is incomplete and was cut off: %s bytes",
+			commas(uint64(t.Bytes)))
 	}
 	for _, w := range r.Report.Warnings {
-		d.item("", "  warning: %s", plain(w))
+		if w != tail {
+			d.item("", "  warning: %s", plain(w))
+		}
 	}
 	d.say("")
 }

@@ -86,7 +86,7 @@ func salvagedRecords(t *testing.T, out string) (runs []string) {
 	return runs
 }
 
-func remove(t *testing.T, dir string, ordinal int) {
+func removeSegment(t *testing.T, dir string, ordinal int) {
 	t.Helper()
 	if err := os.Remove(segmentFile(dir, ordinal)); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestSalvage(t *testing.T) {
 		{name: "nothing is wrong", n: 320, want: []string{"1-320 record:320"}},
 		{name: "no record", n: 0},
 		{name: "the oldest segment is missing", n: 320, code: exitCorrupt,
-			damage: func(t *testing.T, dir string) { remove(t, dir, 1) },
+			damage: func(t *testing.T, dir string) { removeSegment(t, dir, 1) },
 			want:   []string{"60-320 record:261"}, text: "missing   1 to 59, acknowledged: yes"},
 		{name: "a copy under a higher number", n: 320,
 			damage: func(t *testing.T, dir string) { copyFile(t, segmentFile(dir, 3), segmentFile(dir, 9)) },
@@ -135,7 +135,7 @@ func TestSalvage(t *testing.T) {
 			},
 			want: []string{"1-320 record:320"}, text: "(foreign): a segment of the journal "},
 		{name: "a segment in the middle is missing", n: 320, code: exitCorrupt,
-			damage: func(t *testing.T, dir string) { remove(t, dir, 3) },
+			damage: func(t *testing.T, dir string) { removeSegment(t, dir, 3) },
 			want:   []string{"1-118 record:118", "178-320 record:143"},
 			text:   "may have been dropped: 0000000000000003.seg: the file is missing"},
 		{name: "a bit of a full segment", n: 320, code: exitCorrupt,
@@ -170,11 +170,11 @@ func TestSalvage(t *testing.T) {
 			want:   []string{"1-55 new:5 record:50"}},
 		{name: "a truncation, and nothing says so any more", n: 55, code: exitCorrupt,
 			change: func(t *testing.T, j *journal.Journal) { back(j); add(t, j, 5, "new") },
-			damage: func(t *testing.T, dir string) { remove(t, dir, 2) },
+			damage: func(t *testing.T, dir string) { removeSegment(t, dir, 2) },
 			want:   []string{"1-55 record:55"}, text: "may have been dropped: 0000000000000002.seg"},
 		{name: "a truncation, and its segment is lost, but not the next one", n: 55, code: exitCorrupt,
 			change: func(t *testing.T, j *journal.Journal) { back(j); add(t, j, 80, "new") },
-			damage: func(t *testing.T, dir string) { remove(t, dir, 2) },
+			damage: func(t *testing.T, dir string) { removeSegment(t, dir, 2) },
 			want:   []string{"1-55 record:55", "110-130 new:21"}},
 		{name: "a reset to a lower seq", n: 60,
 			change: func(t *testing.T, j *journal.Journal) {
@@ -434,7 +434,7 @@ func TestSalvageTarget(t *testing.T) {
 func TestSalvageConditions(t *testing.T) {
 	for _, c := range conditions {
 		t.Run(c.name, func(t *testing.T) {
-			code := c.check
+			code := c.codes.verify
 			if strings.Contains(c.msg, "no live record lost") {
 				code = exitIntact
 			}
@@ -469,7 +469,7 @@ func TestSalvageTranscript(t *testing.T) {
 	dir, out := filepath.Join(base, "damaged"), filepath.Join(base, "out")
 	fill(t, dir, 320, nil)
 	flip(t, dir, 2, "record 100")
-	remove(t, dir, 4)
+	removeSegment(t, dir, 4)
 	copyFile(t, segmentFile(dir, 3), segmentFile(dir, 9))
 	tr := &transcript{dir: base}
 	tr.run("", "salvage", dir, "--to", out)

@@ -82,4 +82,28 @@ var verdictBugs = []bug{
 		pkg:  "./journal", run: "^TestNewerFrameAfterLastRecord$",
 		cost: "a journal of newer software is read as if it were complete",
 	},
+	{
+		name: "a writer works beside a copy of a segment",
+		file: "journal/journal.go",
+		old:  "cmp.Or(st.ReadOnly, st.Foreign)",
+		new:  "cmp.Or(st.ReadOnly)",
+		pkg:  "./journal", run: "^TestStrayCopy$",
+		cost: "the next segment's name is taken, or the copy is taken for one that is damaged",
+	},
+	{
+		name: "a copy of a segment is taken for one that was lost",
+		file: "recovery/search.go",
+		old:  "	return f.stray != \"\" && j != nil && ",
+		new:  "	return false && j != nil && ",
+		pkg:  "./recovery", run: "^TestStrays$",
+		cost: "one stray file makes the journal corrupt",
+	},
+	{
+		name: "a stray is none even where JOURNAL says that a segment was there",
+		file: "recovery/search.go",
+		old:  "f.ordinal > max(j.Newest, j.Claim.Ordinal)\n}",
+		new:  "f.ordinal > 0\n}",
+		pkg:  "./recovery", run: "^TestStrays$",
+		cost: "a lost cut is not missed: dropped records come back",
+	},
 }
