@@ -108,14 +108,14 @@ func TestOneBadCopy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := collect(t, j, 0); !slices.Equal(got, want) || j.Report().Verdict != recovery.Intact ||
+		if got := collect(t, j, 0); !slices.Equal(got, want) || !j.Report().Verdict.Sound() ||
 			!warnsOfJournal(j.Report()) {
 			t.Errorf("byte %d: %d of %d records; %v", at, len(got), len(want), j.Report())
 		}
 		mustClose(t, j)
 		b := bytesOf(t, fsys, segment.JournalName)
 		f, faults, err := segment.DecodeJournalFile(b)
-		if err != nil || faults.Any() || f.Generation != generation+1 {
+		if err != nil || faults.Any() || f.Generation <= generation {
 			t.Errorf("byte %d: JOURNAL %+v, %v, %v", at, f, faults, err)
 		}
 	}

@@ -27,8 +27,9 @@ func TestFIFO(t *testing.T) {
 		if name == segment.LockName {
 			continue // not looked at by readers
 		}
-		if _, err := recovery.Inspect(dir, true); err == nil {
-			t.Errorf("%s: inspected", name)
+		if r, err := recovery.Inspect(dir, true); err == nil && r.Verdict == recovery.Intact &&
+			len(r.Warnings) == 0 {
+			t.Errorf("%s: inspected, and nothing said: %v", name, r)
 		}
 	}
 }

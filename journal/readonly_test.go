@@ -32,17 +32,17 @@ func TestReadDamagedAfterReset(t *testing.T) {
 	must(j.TruncateFront(8))
 	files := 0
 	d.OnOp = func(op simdisk.Op) error {
-		if op.Kind != simdisk.OpRename || !strings.HasSuffix(op.Path, "JOURNAL") {
+		if op.Kind != simdisk.OpWrite || !strings.HasSuffix(op.Path, "JOURNAL") {
 			return nil
 		}
-		if files++; files > 1 { // the first says which segment is the newest
+		if files++; files > 2 { // both copies say first which segment is the newest
 			return syscall.EIO
 		}
 		return nil
 	}
 	must(j.Reset(3))
 	d.OnOp = nil
-	if files != 2 {
+	if files != 3 {
 		t.Fatalf("JOURNAL was to be written %d times by the reset", files)
 	}
 	for _, p := range []string{"third", "fourth", "fifth", "sixth"} {
