@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"mmjournal/journal"
-	"mmjournal/recovery"
 	"mmjournal/segment"
 )
 

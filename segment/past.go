@@ -26,8 +26,9 @@ type Slack struct {
 }
 
 // ScanPast is Scan, but it goes on after damage that costs no live record: to frames before the
-// first live record's, from where that record is found on; and to frames that follow the segment's
-// last record and precede the limit. What it has passed over is in Gaps.
+// first live record's, from where that record is found on; and, with a limit, to frames that precede
+// the segment's first record, or follow its last one and precede the limit. What it has passed over
+// is in Gaps.
 func (s *Segment) ScanPast(limit Offset, slack Slack) (sc *Scan, err error) {
 	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
 	return scanBytes(s.m.b, &s.Identity, limit, allOf(s.m.b), &slack), nil
@@ -55,6 +56,12 @@ func (w *scanner) pass(slack *Slack) bool {
 		w.End, w.Next = at, slack.Live
 	case w.limit > 0 && w.next == slack.Next && !w.open:
 		gap.To, w.at = w.limit, w.limit
+	case w.limit > 0 && w.next == w.Link.Base && !w.open:
+		at, _, ok := findFrame(w.b, w.at+8, w.limit, w.id.Salt, w.next, false)
+		if !ok {
+			return false
+		}
+		gap.To, w.at = at, at
 	default:
 		return false
 	}

@@ -52,6 +52,7 @@ func TestScanPast(t *testing.T) {
 			record(6)},
 		{"all of a batch but its end, dropped", func(b []byte) { b[record(5)] ^= 1 }, 7, end, record(5),
 			record(7)},
+		{"what follows the link", func(b []byte) { b[record(1)] ^= 1 }, 1, end, record(1), 0},
 		{"the last mark", func(b []byte) { b[list[11].end+20] ^= 1 }, 1, end, list[11].end, end},
 		{"the seal", func(b []byte) { b[sealAt+20] ^= 1 }, 1, end, sealAt, end},
 
@@ -163,5 +164,26 @@ func TestTailBesideWriter(t *testing.T) {
 				t.Errorf("tail %+v, want %+v", w.Tail, want)
 			}
 		})
+	}
+}
+
+// TestScanPastFirstMark: a damaged mark between the link and the first record costs nothing where a
+// link says where the segment ends: reads begin at that record.
+func TestScanPastFirstMark(t *testing.T) {
+	w := heapWriter(t, MinSize)
+	mustMark(t, w, markAt(w))
+	mustAppend(t, w, "one")
+	s := w.s
+	end := s.End()
+	s.m.b[LinkEnd+20] ^= 1
+	sc, err := s.ScanPast(end, Slack{Claimed: end, Next: 2})
+	if err != nil || sc.Stop != nil || sc.Next != 2 || len(sc.Gaps) != 1 {
+		t.Fatalf("%+v, %v", sc, err)
+	}
+	if g := sc.Gaps[0]; g.From != LinkEnd || g.To != LinkEnd+markFrame {
+		t.Errorf("gap %v", g)
+	}
+	if sc, err = s.ScanPast(0, Slack{Claimed: end}); err != nil || sc.Stop == nil {
+		t.Errorf("without a link it is passed over: %+v, %v", sc, err)
 	}
 }
