@@ -77,9 +77,9 @@ func TestRoundTrip(t *testing.T) {
 	for _, d := range []journal.Durability{journal.Synced, journal.Published, journal.Interval} {
 		t.Run(d.String(), func(t *testing.T) {
 			dir := t.TempDir() + "/new/journal"
-			o := &journal.Options{
+			o := journal.Applicable(journal.Options{
 				SegmentSize: journal.MinSegmentSize, Durability: d, SyncInterval: time.Millisecond,
-			}
+			})
 			j := mustOpen(t, dir, o)
 			r := rand.New(rand.NewPCG(1, uint64(d)))
 			var want []string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,6 +36,9 @@ func (j *Journal) Append(payload []byte) (Seq, error) {
 }
 
 func (j *Journal) append(payload []byte, crc uint32, size int64) (Seq, error) {
+	if j.closed.Load() { // no wait for mu, which a stalled disk may hold
+		return 0, ErrClosed
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.hasRoomLocked(size) {
@@ -52,37 +56,70 @@ func (j *Journal) hasRoomLocked(size int64) bool {
 		j.failure.Load() == nil
 }
 
-// AppendFunc appends a record of n bytes that fn writes into the journal's memory: into the mapped
-// file, or, with Durability Synced, to where the next sync takes it from. dst is zeroed, and valid
-// until fn returns; fn must not read or write the journal, and should be quick: other appends wait.
-// If fn fails, nothing is appended and AppendFunc returns its error; nor is anything if fn panics
-// or ends its goroutine. Otherwise it is as Append.
+// AppendFunc appends a record of n bytes that fn writes into memory of the journal. dst is zeroed,
+// and valid until fn returns. No lock is held while fn runs: it may use the journal, and other
+// appends do not wait for it. If fn fails, nothing is appended and AppendFunc returns its error; nor
+// is anything if fn panics or ends its goroutine. Otherwise it is as Append.
 func (j *Journal) AppendFunc(n int, fn func(dst []byte) error) (Seq, error) {
-	if n < 0 {
-		return 0, fmt.Errorf("append: %w: a record of %d bytes", ErrOptions, n)
-	}
-	size := segment.FrameSize(int64(n))
-	if err := j.checkSize(size, n); err != nil {
+	b, err := j.encode(n, fn)
+	if err != nil {
 		return 0, err
 	}
-	seq, err := j.appendFunc(n, fn, size)
+	seq, err := j.append(b.payload, segment.Checksum(b.payload), segment.FrameSize(int64(n)))
+	b.free()
 	if err != nil {
 		return 0, err
 	}
 	return j.acknowledge(seq, seq)
 }
 
-func (j *Journal) appendFunc(n int, fn func(dst []byte) error, size int64) (Seq, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err := j.roomLocked(size); err != nil {
-		return 0, err
+// encode returns the payload that fn writes, in a buffer that the caller frees.
+func (j *Journal) encode(n int, fn func(dst []byte) error) (*buffer, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("append: %w: a record of %d bytes", ErrOptions, n)
 	}
-	refused, err := j.mu.writer.AppendFunc(n, fn)
-	if refused != nil && err == nil {
-		return 0, refused
+	if err := j.checkSize(segment.FrameSize(int64(n)), n); err != nil {
+		return nil, err
 	}
-	return j.publishLocked(err)
+	if err := j.usable(); err != nil {
+		return nil, err
+	}
+	b := newBuffer(n)
+	if err := fn(b.payload); err != nil {
+		b.free()
+		return nil, err
+	}
+	return b, nil
+}
+
+// buffer is where the function of an AppendFunc writes a payload.
+type buffer struct{ payload []byte }
+
+var buffers sync.Pool // of *buffer
+
+// keptBuffer is how large a buffer may be and stay for the next payload.
+const keptBuffer = 1 << 20
+
+// newBuffer returns a buffer for a payload of n bytes, which are zero.
+func newBuffer(n int) *buffer {
+	b, _ := buffers.Get().(*buffer)
+	if b == nil {
+		b = new(buffer)
+	}
+	if cap(b.payload) < n {
+		b.payload = make([]byte, n)
+		return b
+	}
+	b.payload = b.payload[:n]
+	clear(b.payload)
+	return b
+}
+
+// free gives the buffer back. It must not be used any more.
+func (b *buffer) free() {
+	if cap(b.payload) <= keptBuffer {
+		buffers.Put(b)
+	}
 }
 
 // AppendBatch appends several records as one: after a crash all of them are there or none, and
@@ -94,14 +131,9 @@ func (j *Journal) AppendBatch(payloads [][]byte) (first Seq, err error) {
 		return 0, nil
 	}
 	var few [32]uint32
-	crcs := few[:0]
-	size := int64(0)
-	for _, p := range payloads {
-		size += segment.FrameSize(int64(len(p)))
-		if err := j.checkSize(size, len(p)); err != nil {
-			return 0, err
-		}
-		crcs = append(crcs, segment.Checksum(p))
+	crcs, size, err := j.checkBatch(payloads, few[:0])
+	if err != nil {
+		return 0, err
 	}
 	last, err := j.appendBatch(payloads, crcs, size)
 	if err != nil {
@@ -111,12 +143,27 @@ func (j *Journal) AppendBatch(payloads [][]byte) (first Seq, err error) {
 }
 
 func (j *Journal) appendBatch(payloads [][]byte, crcs []uint32, size int64) (Seq, error) {
+	if j.closed.Load() {
+		return 0, ErrClosed
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.roomLocked(size); err != nil {
 		return 0, err
 	}
 	return j.publishLocked(j.mu.writer.AppendBatch(payloads, crcs))
+}
+
+// checkBatch returns the payloads' checksums, appended to crcs, and the size of their frames.
+func (j *Journal) checkBatch(payloads [][]byte, crcs []uint32) (_ []uint32, size int64, _ error) {
+	for _, p := range payloads {
+		size += segment.FrameSize(int64(len(p)))
+		if err := j.checkSize(size, len(p)); err != nil {
+			return nil, 0, err
+		}
+		crcs = append(crcs, segment.Checksum(p))
+	}
+	return crcs, size, nil
 }
 
 // checkSize refuses what does not fit in a segment of the size that the options give.
@@ -160,14 +207,20 @@ func (j *Journal) roomLocked(size int64) error {
 	if err := j.usable(); err != nil {
 		return err
 	}
-	w := j.mu.writer
-	if w == nil || !w.Fits(size, j.stage != nil && !w.Empty()) {
+	if j.needsSegmentLocked(size) {
 		return j.nextLocked(size)
 	}
-	if j.stage == nil && j.mu.unclaimed && w.Fits(size, true) {
+	if j.stage == nil && j.mu.unclaimed && j.mu.writer.Fits(size, true) {
 		return j.markLocked(j.mark())
 	}
 	return nil
+}
+
+// needsSegmentLocked reports whether records that take size bytes need another segment, for which
+// the disk has to work.
+func (j *Journal) needsSegmentLocked(size int64) bool {
+	w := j.mu.writer
+	return w == nil || !w.Fits(size, j.stage != nil && !w.Empty())
 }
 
 // maxSegments keeps the mappings of a journal, two memory areas each, well below Linux's usual
@@ -196,6 +249,9 @@ func (j *Journal) publishLocked(err error) (Seq, error) {
 	}
 	w := j.mu.writer
 	last := w.Next() - 1
+	if j.stage != nil {
+		j.staged.Store(uint64(last))
+	}
 	j.mu.atMark, j.mu.unmarked = false, true
 	if at := w.Position().Offset; at >= j.mu.nextAt {
 		j.aheadLocked(at)
@@ -331,7 +387,7 @@ func (j *Journal) rollLocked(need int64) error {
 	if err := w.Seal(&seg.Identity); err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
-	j.mu.rolls++
+	j.rolls.Add(1)
 	if j.mu.unsynced++; j.mu.unsynced >= maxUnsynced && j.factory.background {
 		j.mu.unsynced = 0
 		go j.syncSealed()

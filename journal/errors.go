@@ -23,6 +23,9 @@ var (
 	// ErrFileLocked: somebody who is no part of this project has an exclusive lock, flock(2), on a
 	// segment's file, on Linux. Nothing is wrong with it; open the journal when they are done.
 	ErrFileLocked = segment.ErrFileLocked
+	// ErrPending: the context ended, and what was asked for goes on in the background. The error
+	// matches that of the context, too.
+	ErrPending = errors.New("goes on in the background")
 	// ErrNotFound: there is no record with that seq (any more, or yet).
 	ErrNotFound = errors.New("no such record")
 	// ErrTooLarge: the record or batch does not fit in one segment: use larger segments, or split it.

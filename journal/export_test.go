@@ -97,3 +97,14 @@ func Prepare(j *Journal, n int) error {
 	}
 	return nil
 }
+
+// Applicable returns o without the options that do not apply with its Durability.
+func Applicable(o Options) *Options {
+	if o.Durability != Synced {
+		o.Spares = 0
+	}
+	if o.Durability != Interval {
+		o.SyncInterval = 0
+	}
+	return &o
+}

@@ -32,8 +32,9 @@ type Record struct {
 
 // Journal is an open journal. Any number of goroutines may use it at once.
 //
-// Locks are taken in this order: ops, the turn of the syncer, mu, the factory's. Appends hold mu
-// only; a sync takes mu twice for a moment, and holds no lock while the disk works.
+// Locks are taken in this order: the turn of the syncer, mu, the factory's. Appends hold mu only; a
+// structural change (truncation, reset, close) has the turn; a sync takes mu twice for a moment, and
+// holds no lock while the disk works.
 type Journal struct {
 	fsys     segment.FS
 	dir      string
@@ -45,9 +46,6 @@ type Journal struct {
 	report   *recovery.Report
 	damage   error // ReadDamaged: what Records ends with
 
-	// ops lets one structural change (truncation, reset, close) run at a time.
-	ops sync.Mutex
-
 	// stage is where appends complete their frames, with Durability Synced; else nil.
 	stage *segment.Stage
 
@@ -58,10 +56,9 @@ type Journal struct {
 		start     segment.Link    // what the first segment of this life links to, while writer is nil
 		firstLive Seq             // what the next mark or link says
 		claim     segment.Position
-		unclaimed bool // claim is not written yet
-		unmarked  bool // there are records behind the last mark or link
-		atMark    bool // the last frame is a closing mark
-		rolls     uint64
+		unclaimed bool     // claim is not written yet
+		unmarked  bool     // there are records behind the last mark or link
+		atMark    bool     // the last frame is a closing mark
 		unsynced  int      // segments that were sealed since the last sync
 		skipped   []uint64 // prepared segments that were passed over since then
 		past      int64    // bytes appended to earlier segments since then, at least
@@ -70,12 +67,19 @@ type Journal struct {
 		nextAt, prepareAt, populateAt segment.Offset
 	}
 
-	// What there is to read, and up to which seq it is durable. Written under mu, read by anyone.
+	// What there is to read, and up to which seq it is durable; with a stage, up to which seq there
+	// are records, published or not. Written under mu, read by anyone.
 	view    atomic.Pointer[view]
 	durable atomic.Uint64
+	staged  atomic.Uint64
 
-	// closed is set under mu: no append begins afterwards.
-	closed atomic.Bool
+	// closed is set once, by Close. An append that has seen it unset goes on as long as it holds mu.
+	closed  atomic.Bool
+	closing struct {
+		done chan struct{} // closed when err is set, and everything is given back
+		err  error
+		left atomic.Bool // the caller that was to return err has returned before
+	}
 
 	// failure is set once, by the first failed sync or store.
 	failure atomic.Pointer[error]
@@ -83,10 +87,14 @@ type Journal struct {
 	syncer     syncer
 	released   bool // files and mappings are given back; belongs to who has the syncer's turn
 	factory    *factory
-	populating struct { // one goroutine at a time, which begins under mu
+	queue      appendQueue
+	later      laterSync
+	moving     atomic.Bool // moveAheadApart is at work
+	populating struct {    // one goroutine at a time, which begins under mu
 		sync.WaitGroup
 		busy atomic.Bool
 	}
+	rolls  atomic.Uint64
 	names  names
 	ticker struct { // of Durability Interval
 		stop context.CancelFunc
@@ -105,7 +113,7 @@ type Journal struct {
 // Errors: ErrLocked, ErrFileLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with
 // MustExist), ErrOptions, ErrNoSpace, and those of the file system.
 func Open(dir string, o *Options) (*Journal, error) {
-	opts, err := o.forOpen(dir)
+	opts, err := o.forOpen(dir, forWriting)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -178,7 +186,7 @@ func syncParents(dir string, syncDir func(dir string) error) error {
 // OpenMemory returns an empty journal that lives in anonymous memory and is gone when the process
 // is. It behaves as one on disk whose syncs take no time.
 func OpenMemory(o *Options) (*Journal, error) {
-	opts, err := o.forOpen(memoryDir)
+	opts, err := o.forOpen(memoryDir, inMemory)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -309,6 +317,7 @@ func (j *Journal) create() error {
 func (j *Journal) begin(chain []*segment.Segment, firstLive, next Seq, start segment.Link) {
 	j.view.Store(&view{first: firstLive, chain: chain, empty: next})
 	j.durable.Store(uint64(next - 1))
+	j.closing.done = make(chan struct{})
 	j.mu.firstLive = firstLive
 	j.mu.start = start
 }
@@ -450,16 +459,43 @@ func (j *Journal) failed() error {
 // Close makes everything durable, notes that the journal was closed cleanly, and releases it. Where
 // nothing was written since Open, the end stays as Open has found it.
 // Slices and iterations in use stay valid: a segment is unmapped when its last reader is done. It
-// returns the error that made the journal fail, if it has. A second Close returns ErrClosed.
-func (j *Journal) Close() error {
-	j.ops.Lock()
-	defer j.ops.Unlock()
-	j.mu.Lock()
-	closed := j.closed.Swap(true)
-	j.mu.Unlock()
-	if closed {
-		return ErrClosed
+// returns the error that made the journal fail, if it has. A second Close waits for the first one,
+// and returns ErrClosed.
+func (j *Journal) Close() error { return j.CloseContext(context.Background()) }
+
+// CloseContext is Close with a limit. The journal is closed for all callers at once. If ctx ends
+// before everything is durable and released, CloseContext returns an error that matches ErrPending
+// and that of ctx, and closing goes on in the background: then the next Close or CloseContext waits
+// for it, and returns what Close would have returned.
+func (j *Journal) CloseContext(ctx context.Context) error {
+	first := !j.closed.Swap(true)
+	switch {
+	case first && ctx.Done() == nil:
+		j.close()
+	case first:
+		go j.close()
 	}
+	select {
+	case <-j.closing.done:
+	case <-ctx.Done():
+		if first {
+			j.closing.left.Store(true)
+		}
+		select {
+		case <-j.closing.done:
+		default:
+			return pending("close", ctx)
+		}
+	}
+	if j.closing.left.Swap(false) || first {
+		return j.closing.err
+	}
+	return ErrClosed
+}
+
+// close is Close for the one that has set closed.
+func (j *Journal) close() {
+	defer close(j.closing.done)
 	j.stopTicker()
 	j.syncer.enter()
 	defer j.syncer.leave()
@@ -468,7 +504,7 @@ func (j *Journal) Close() error {
 		err = j.closeCleanly()
 	}
 	j.released = true
-	return errors.Join(err, j.release())
+	j.closing.err = errors.Join(err, j.release())
 }
 
 // closeCleanly syncs, writes the closing mark, and syncs again. Without the mark nothing is lost:

@@ -69,9 +69,9 @@ func killChild(args string) int {
 		return 2
 	}
 	reports := os.NewFile(3, "reports")
-	j, err := journal.Open(a.dir, &journal.Options{
+	j, err := journal.Open(a.dir, journal.Applicable(journal.Options{
 		Spares: 2, SegmentSize: a.segment, Durability: a.durability,
-	})
+	}))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "child:", err)
 		return 3

@@ -46,7 +46,8 @@ const (
 	DefaultSyncInterval = 100 * time.Millisecond
 )
 
-// Options for Open. The zero value has the safe defaults. Open copies it.
+// Options for Open. The zero value has the safe defaults. Open copies it. An option that is set and
+// does not apply is refused, with ErrOptions.
 type Options struct {
 	// SegmentSize is the size in bytes of full-grown segments that are created from now on, 64 KiB
 	// to 16 GiB (on 32-bit systems 1 GiB); it is rounded up to a multiple of 4096. 0 means the size
@@ -115,7 +116,9 @@ type Options struct {
 
 	sized bool // SegmentSize was given
 
-	// Logger gets what happens in the background and at open. nil: nothing is logged.
+	// Logger gets what happens in the background and at open. nil: nothing is logged. Another
+	// goroutine hands it the messages, in their order, so it may use the journal; the last ones may
+	// come after Close has returned.
 	Logger *zap.Logger
 }
 
@@ -128,16 +131,67 @@ const mostSegmentSize = min(int64(MaxSegmentSize), math.MaxInt/2+1)
 // minSegmentSize is lowered by tests that need tiny journals.
 var minSegmentSize int64 = MinSegmentSize
 
-// forOpen is withDefaults for the journal in dir, which its errors name.
-func (o *Options) forOpen(dir string) (Options, error) {
+// opener is a function that opens journals: which options apply depends on it.
+type opener int
+
+const (
+	forWriting opener = iota // Open
+	forReading               // OpenReadOnly
+	inMemory                 // OpenMemory
+)
+
+// forOpen is withDefaults for the journal in dir, which its errors name. It also refuses options
+// that are set and do not apply.
+func (o *Options) forOpen(dir string, by opener) (Options, error) {
 	if dir == "" {
 		return Options{}, fmt.Errorf("%w: the path of the directory is empty", ErrOptions)
+	}
+	if name, why := o.useless(by); name != "" {
+		return Options{}, fmt.Errorf("%s: %w: %s %s", dir, ErrOptions, name, why)
 	}
 	c, err := o.withDefaults()
 	if err != nil {
 		err = fmt.Errorf("%s: %w", dir, err)
 	}
 	return c, err
+}
+
+// useless returns an option that is set and does not apply, and why; "" if there is none.
+func (o *Options) useless(by opener) (name, why string) {
+	if o == nil {
+		return "", ""
+	}
+	const (
+		reading = "is for OpenReadOnly only"
+		writing = "does not apply to OpenReadOnly"
+		files   = "does not apply to OpenMemory, which has no files"
+	)
+	for _, c := range []struct {
+		set       bool
+		name, why string
+	}{
+		{by != forReading && o.ReadDamaged, "ReadDamaged", reading},
+		{by == forReading && o.SegmentSize != 0, "SegmentSize", writing},
+		{by == forReading && o.Durability != Synced, "Durability", writing},
+		{by == forReading && o.SyncInterval != 0, "SyncInterval", writing},
+		{by == forReading && o.Spares != 0, "Spares", writing},
+		{by == forReading && o.MustExist, "MustExist", writing},
+		{by == forReading && o.FileMode != 0, "FileMode", writing},
+		{by == forReading && o.Unlocked, "Unlocked", writing},
+		{by == forReading && o.NoDirSync, "NoDirSync", writing},
+		{by == inMemory && o.MustExist, "MustExist", files},
+		{by == inMemory && o.FileMode != 0, "FileMode", files},
+		{by == inMemory && o.Unlocked, "Unlocked", files},
+		{by == inMemory && o.NoDirSync, "NoDirSync", files},
+		{by == inMemory && o.VerifyOnOpen, "VerifyOnOpen", files},
+		{o.Durability != Synced && o.Spares > 0, "Spares", "needs Durability Synced"},
+		{o.Durability != Interval && o.SyncInterval > 0, "SyncInterval", "needs Durability Interval"},
+	} {
+		if c.set {
+			return c.name, c.why
+		}
+	}
+	return "", ""
 }
 
 // withDefaults returns a checked copy of o, which may be nil.
@@ -156,6 +210,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
+	c.Logger = logApart(c.Logger)
 	if c.SegmentSize < minSegmentSize || c.SegmentSize > mostSegmentSize {
 		return c, fmt.Errorf("%w: SegmentSize %d is not in %d to %d",
 			ErrOptions, c.SegmentSize, minSegmentSize, mostSegmentSize)

@@ -2,25 +2,56 @@ package journal_test
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"mmjournal/journal"
 )
 
-// TestOpenWithoutPath: an empty path names no directory, not even the current one.
-func TestOpenWithoutPath(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for name, open := range map[string]func(string, *journal.Options) (*journal.Journal, error){
-		"open journal: ": journal.Open, "open journal for reading: ": journal.OpenReadOnly,
-	} {
-		_, err := open("", nil)
-		if !errors.Is(err, journal.ErrOptions) || !strings.HasPrefix(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
-		}
+// TestUselessOptions: an option that is set and does not apply is refused, by its name.
+func TestUselessOptions(t *testing.T) {
+	open := map[string]func(o *journal.Options) (*journal.Journal, error){
+		"Open": func(o *journal.Options) (*journal.Journal, error) {
+			return journal.Open(t.TempDir(), o)
+		},
+		"OpenReadOnly": func(o *journal.Options) (*journal.Journal, error) {
+			return journal.OpenReadOnly(t.TempDir(), o)
+		},
+		"OpenMemory": journal.OpenMemory,
 	}
-	if list, err := os.ReadDir("."); err != nil || len(list) > 0 {
-		t.Errorf("%v: %v", err, list)
+	for _, c := range []struct {
+		by, name string
+		o        journal.Options
+	}{
+		{"Open", "ReadDamaged", journal.Options{ReadDamaged: true}},
+		{"OpenMemory", "ReadDamaged", journal.Options{ReadDamaged: true}},
+		{"Open", "Spares", journal.Options{Spares: 1, Durability: journal.Published}},
+		{"Open", "Spares", journal.Options{Spares: 1, Durability: journal.Interval}},
+		{"Open", "SyncInterval", journal.Options{SyncInterval: time.Second}},
+		{"Open", "SyncInterval", journal.Options{
+			SyncInterval: time.Second, Durability: journal.Published,
+		}},
+		{"OpenReadOnly", "SegmentSize", journal.Options{SegmentSize: 1 << 20}},
+		{"OpenReadOnly", "Durability", journal.Options{Durability: journal.Published}},
+		{"OpenReadOnly", "SyncInterval", journal.Options{SyncInterval: time.Second}},
+		{"OpenReadOnly", "Spares", journal.Options{Spares: 1}},
+		{"OpenReadOnly", "MustExist", journal.Options{MustExist: true}},
+		{"OpenReadOnly", "FileMode", journal.Options{FileMode: 0o640}},
+		{"OpenReadOnly", "Unlocked", journal.Options{Unlocked: true}},
+		{"OpenReadOnly", "NoDirSync", journal.Options{NoDirSync: true}},
+		{"OpenMemory", "MustExist", journal.Options{MustExist: true}},
+		{"OpenMemory", "FileMode", journal.Options{FileMode: 0o640}},
+		{"OpenMemory", "Unlocked", journal.Options{Unlocked: true}},
+		{"OpenMemory", "NoDirSync", journal.Options{NoDirSync: true}},
+		{"OpenMemory", "VerifyOnOpen", journal.Options{VerifyOnOpen: true}},
+	} {
+		j, err := open[c.by](&c.o)
+		if !errors.Is(err, journal.ErrOptions) || !strings.Contains(err.Error(), c.name) {
+			t.Errorf("%s with %s: %v", c.by, c.name, err)
+		}
+		if err == nil {
+			mustClose(t, j)
+		}
 	}
 }

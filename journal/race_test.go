@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"mmjournal/internal/testutil/torture"
 	"mmjournal/internal/testutil/wait"
@@ -170,6 +172,7 @@ func storm(t *testing.T, j *journal.Journal, seed uint64, wanted func() bool) {
 		}
 		return nil
 	})
+	run(2, func(r *rand.Rand) error { return withLimit(j, r) })
 	rounds := int64(50_000)
 	if testing.Short() {
 		rounds /= 10
@@ -187,6 +190,41 @@ func storm(t *testing.T, j *journal.Journal, seed uint64, wanted func() bool) {
 	}
 	stop.Store(true)
 	done.Wait()
+}
+
+// withLimit makes a call whose context ends at any moment, or before it.
+func withLimit(j *journal.Journal, r *rand.Rand) error {
+	ctx, cancel := context.WithTimeout(context.Background(),
+		time.Duration(r.IntN(200))*time.Microsecond)
+	defer cancel()
+	p := payload(r)
+	var seq journal.Seq
+	var err error
+	switch r.IntN(8) {
+	case 0:
+		err = j.Sync(ctx)
+	case 1:
+		err = j.WaitDurable(ctx, j.Last()+1)
+	case 2:
+		err = j.TruncateFrontContext(ctx, j.First()+1)
+	case 3:
+		seq, err = j.AppendBatchContext(ctx, [][]byte{p, p})
+	case 4:
+		seq, err = j.AppendFuncContext(ctx, len(p), func(dst []byte) error {
+			copy(dst, p)
+			return nil
+		})
+	default:
+		seq, err = j.AppendContext(ctx, p)
+	}
+	clear(p)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		if seq != 0 && !errors.Is(err, journal.ErrPending) {
+			return fmt.Errorf("seq %d, and %v", seq, err)
+		}
+		return nil
+	}
+	return err
 }
 
 // failingFS fails the n-th sync of a segment's content, and no other.

@@ -19,7 +19,7 @@ import (
 // ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving, ErrFileLocked, and those
 // of the file system.
 func OpenReadOnly(dir string, o *Options) (*Journal, error) {
-	opts, err := o.forOpen(dir)
+	opts, err := o.forOpen(dir, forReading)
 	if err != nil {
 		return nil, fmt.Errorf("open journal for reading: %w", err)
 	}

@@ -338,9 +338,9 @@ func TestGone(t *testing.T) {
 			for _, level := range levels {
 				t.Run(g.name+", "+call+", "+level.String(), func(t *testing.T) {
 					dir := filepath.Join(t.TempDir(), "parent", "wal")
-					j := mustOpen(t, dir, &journal.Options{
+					j := mustOpen(t, dir, journal.Applicable(journal.Options{
 						SegmentSize: journal.MinSegmentSize, Durability: level, SyncInterval: 1e18,
-					})
+					}))
 					for i := range 5 {
 						mustAppend(t, j, []byte{byte(i)})
 					}

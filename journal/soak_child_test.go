@@ -104,9 +104,9 @@ func (p *soakProcess) open() (*journal.Journal, error) {
 	if err := os.Chdir(filepath.Dir(p.Dir)); err != nil {
 		return nil, err
 	}
-	j, err := journal.Open(filepath.Base(p.Dir), &journal.Options{
+	j, err := journal.Open(filepath.Base(p.Dir), journal.Applicable(journal.Options{
 		Spares: 2, SegmentSize: p.Segment, Durability: p.Durability, SyncInterval: 1e6,
-	})
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func TestStalls(t *testing.T) {
 		}
 		rolled <- err
 	}()
-	stacks := make([]byte, 1<<20)
+	stacks := make([]byte, 64<<20) // other tests leave goroutines behind
 	wait.Until(t, "the append that rolls waits for a segment", func() bool {
 		return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("(*factory).waitLocked("))
 	})

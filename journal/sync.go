@@ -5,112 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"time"
 
 	"mmjournal/segment"
 )
-
-// syncer lets one goroutine at a time sync. Whoever needs durability and finds nobody at it takes
-// the turn; all who come meanwhile wait, and one of them takes the next turn for all of them. Where
-// much has come meanwhile, the turn goes on, with the next sync, and nobody is woken but those whom
-// the last one has covered.
-type syncer struct {
-	mu struct {
-		sync.Mutex
-		busy    bool
-		covered chan struct{} // closed when the sync that is under way is done; nil if nobody waits
-		done    chan struct{} // the same for the one after it, at the latest when the turn ends
-
-		waiting  int // goroutines that wait for done, but for those for a structural change
-		covering int // that wait for covered
-		released int // that the end of the last turn has woken
-		changes  int // structural changes that wait for the turn: the next one is theirs
-	}
-
-	// pos is how far the chain is durable. It belongs to who has the turn.
-	pos segment.Position
-
-	stats struct {
-		sync.Mutex
-		syncs    uint64
-		syncTime time.Duration
-	}
-}
-
-// tryEnter takes the turn, or returns a channel that is closed when the present one ends.
-func (s *syncer) tryEnter() (wait chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.mu.busy && s.mu.changes == 0 {
-		s.mu.busy = true
-		return nil
-	}
-	s.mu.waiting++
-	return s.doneLocked()
-}
-
-func (s *syncer) doneLocked() chan struct{} {
-	if s.mu.done == nil {
-		s.mu.done = make(chan struct{})
-	}
-	return s.mu.done
-}
-
-// enter takes the turn, after waiting for it. It comes before those who append: one of many, it
-// would wait for as many turns as there are of them.
-func (s *syncer) enter() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mu.changes++
-	for s.mu.busy {
-		wait := s.doneLocked()
-		s.mu.Unlock()
-		<-wait
-		s.mu.Lock()
-	}
-	s.mu.changes--
-	s.mu.busy = true
-}
-
-// leave ends the turn and wakes everybody.
-func (s *syncer) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mu.busy = false
-	s.mu.released, s.mu.covering, s.mu.waiting = s.mu.covering+s.mu.waiting, 0, 0
-	s.wakeLocked(&s.mu.covered)
-	s.wakeLocked(&s.mu.done)
-}
-
-func (s *syncer) wakeLocked(c *chan struct{}) {
-	if *c != nil {
-		close(*c)
-		*c = nil
-	}
-}
-
-// cover notes that a sync begins: it covers those who wait now. The caller has the turn.
-func (s *syncer) cover() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wakeLocked(&s.mu.covered)
-	s.mu.covered, s.mu.done = s.mu.done, nil
-	s.mu.covering, s.mu.waiting = s.mu.waiting, 0
-}
-
-// goOn wakes those whom the last sync has covered. The caller keeps the turn, unless a structural
-// change waits for it: then goOn does nothing and returns false.
-func (s *syncer) goOn() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.changes > 0 {
-		return false
-	}
-	s.wakeLocked(&s.mu.covered)
-	s.mu.covering = 0
-	return true
-}
 
 // gather lets others run who are likely to append: those whom the turn before has released, as long
 // as they have not come back. Without it, the first of them would sync its own record, and all
@@ -131,15 +29,16 @@ func (j *Journal) gather() {
 // maxYields bounds gather: more gain nothing (bench/README.md).
 const maxYields = 3
 
-// Sync makes all records that are published when it is called durable. ctx ends the waiting, not a
-// sync that has begun.
+// Sync makes every record durable that was appended before the call. When ctx ends, Sync returns
+// its error at once, whatever the disk is doing; a sync that has begun goes on in the background,
+// and if it fails, the journal fails.
 //
 // Errors: ErrFailed if a sync has failed, now or earlier; ErrClosed; ErrReadOnly; those of ctx.
 func (j *Journal) Sync(ctx context.Context) error {
 	if err := j.usable(); err != nil {
 		return err
 	}
-	err := j.WaitDurable(ctx, j.Published())
+	err := j.WaitDurable(ctx, j.appended())
 	if errors.Is(err, ErrNotFound) {
 		return nil // truncated since; and a truncation syncs what it leaves
 	}
@@ -147,24 +46,35 @@ func (j *Journal) Sync(ctx context.Context) error {
 }
 
 // WaitDurable returns when a power cut can take no record up to seq any more: each of them is
-// durable, or was dropped for good. It syncs if nobody else is at it. A seq below First() is no
+// durable, or was dropped for good. It syncs if no other goroutine does. A seq below First() is no
 // error, whether there ever was such a record or not.
 //
-// ErrNotFound: seq is above Last(), because it has not been published, or because TruncateBack, or
-// Reset to a lower seq, has dropped it. Otherwise it is as Sync.
+// ErrNotFound: no record with that seq has been appended, or TruncateBack, or Reset to a lower seq,
+// has dropped it. A seq that [Journal.AppendContext] has returned with an error counts as appended,
+// although it may not be published yet. Otherwise WaitDurable is as Sync.
 func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
 	switch {
 	case j.failed() == nil && j.Durable() >= seq:
 		return nil
 	case j.readOnly:
 		return ErrReadOnly
-	case j.failed() == nil && seq > j.Published():
+	case j.failed() == nil && seq > j.appended():
 		return notFound(seq)
 	}
 	return j.waitDurable(ctx, seq)
 }
 
 func notFound(seq Seq) error { return fmt.Errorf("wait for seq %d: %w", seq, ErrNotFound) }
+
+// appended returns the seq of the newest record that was appended, published or not. Readers see
+// one that is staged only when a sync has moved it.
+func (j *Journal) appended() Seq {
+	published := j.Published()
+	if j.stage == nil {
+		return published
+	}
+	return max(published, Seq(j.staged.Load()))
+}
 
 // waitDurable is WaitDurable for a record that has been appended, published or not.
 func (j *Journal) waitDurable(ctx context.Context, seq Seq) error {
@@ -179,16 +89,21 @@ func (j *Journal) waitDurable(ctx context.Context, seq Seq) error {
 			return err
 		}
 		wait := j.syncer.tryEnter()
-		if wait == nil {
-			return j.syncTurn(seq)
-		}
-		if err := j.moveAhead(); err != nil {
-			return err
-		}
 		if ctx.Done() == nil {
+			if wait == nil {
+				return j.syncTurn(seq)
+			}
+			if err := j.moveAhead(); err != nil {
+				return err
+			}
 			<-wait
 			continue
 		}
+		if wait == nil {
+			_, err := apart(ctx, func() error { return j.syncTurn(seq) })
+			return err
+		}
+		j.moveAheadApart()
 		select {
 		case <-wait:
 		case <-ctx.Done():
@@ -204,6 +119,18 @@ func (j *Journal) moveAhead() error {
 		return nil
 	}
 	return j.moveStaged()
+}
+
+// moveAheadApart is moveAhead in another goroutine, for a caller that the disk must not hold. If it
+// fails, the journal fails.
+func (j *Journal) moveAheadApart() {
+	if j.stage == nil || !j.stage.Large() || !j.moving.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer j.moving.Store(false)
+		_ = j.moveStaged()
+	}()
 }
 
 // moveStaged moves what is staged, unless somebody is moving something.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sort"
@@ -19,7 +20,15 @@ import (
 // First() to Last()+1; ErrNoSpace where it cannot (nothing has changed); ErrClosed, ErrReadOnly,
 // ErrFailed.
 func (j *Journal) TruncateFront(first Seq) error {
-	return j.change("truncate front", func() error {
+	return j.TruncateFrontContext(context.Background(), first)
+}
+
+// TruncateFrontContext is TruncateFront with a limit. If ctx ends before the truncation has begun,
+// nothing has changed, and the error matches that of ctx. If ctx ends later, the error matches
+// ErrPending, too: the truncation goes on in the background, and the next one, Reset or Close waits
+// for it. To learn its outcome, call the function again with the same seq.
+func (j *Journal) TruncateFrontContext(ctx context.Context, first Seq) error {
+	return j.change(ctx, "truncate front", func() error {
 		b := j.bounds()
 		if err := b.check(first, b.first, b.last+1); err != nil {
 			return err
@@ -44,7 +53,13 @@ func (j *Journal) TruncateFront(first Seq) error {
 // Appends that are under way are either before it, and may be dropped, or after it. Errors:
 // ErrNotFound if last is not in First()-1 to Last(); otherwise as TruncateFront.
 func (j *Journal) TruncateBack(last Seq) error {
-	return j.change("truncate back", func() error {
+	return j.TruncateBackContext(context.Background(), last)
+}
+
+// TruncateBackContext is TruncateBack with a limit, as [Journal.TruncateFrontContext] is. Whoever
+// repeats it after ErrPending drops what has been appended since.
+func (j *Journal) TruncateBackContext(ctx context.Context, last Seq) error {
+	return j.change(ctx, "truncate back", func() error {
 		b := j.bounds()
 		if err := b.check(last, b.first-1, b.last); err != nil {
 			return err
@@ -58,8 +73,12 @@ func (j *Journal) TruncateBack(last Seq) error {
 
 // Reset drops all records; the next one gets the seq next, 1 to 2⁵⁵. When it returns, that is
 // durable. Errors: ErrOptions if next is not in that range; otherwise as TruncateFront.
-func (j *Journal) Reset(next Seq) error {
-	return j.change("reset", func() error {
+func (j *Journal) Reset(next Seq) error { return j.ResetContext(context.Background(), next) }
+
+// ResetContext is Reset with a limit, as [Journal.TruncateFrontContext] is. Whoever repeats it after
+// ErrPending drops what has been appended since.
+func (j *Journal) ResetContext(ctx context.Context, next Seq) error {
+	return j.change(ctx, "reset", func() error {
 		if next == 0 || next > segment.MaxSeq/2+1 { // half of them are left for records
 			return fmt.Errorf("%w: next seq %d is not in 1 to %d",
 				ErrOptions, next, Seq(segment.MaxSeq/2+1))
@@ -68,24 +87,42 @@ func (j *Journal) Reset(next Seq) error {
 	})
 }
 
-// change runs a structural change: one at a time, and with the syncer's turn, so that no sync is
-// under way.
-func (j *Journal) change(op string, f func() error) error {
-	j.ops.Lock()
-	defer j.ops.Unlock()
-	j.syncer.enter()
-	defer j.syncer.leave()
-	err := j.usable()
+// change runs a structural change with the syncer's turn, so that it is the only one and no sync is
+// under way. If ctx ends while it waits for the turn, nothing changes; if later, the change goes on
+// in the background, with the turn.
+func (j *Journal) change(ctx context.Context, op string, f func() error) error {
+	err := ctx.Err()
 	if err == nil {
-		err = j.checkFiles()
+		err = j.usable()
 	}
 	if err == nil {
-		err = f()
+		err = j.syncer.enterContext(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	return nil
+	run := func() error {
+		defer j.syncer.leave()
+		err := j.usable()
+		if err == nil {
+			err = j.checkFiles()
+		}
+		if err == nil {
+			err = f()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		return nil
+	}
+	if ctx.Done() == nil {
+		return run()
+	}
+	ended, err := apart(ctx, run)
+	if !ended {
+		return pending(op, ctx)
+	}
+	return err
 }
 
 // claimChange makes a change durable that has just been written as a link or a mark, and then the
@@ -243,6 +280,7 @@ func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.
 		j.durable.Store(durable)
 		return nil, err
 	}
+	j.staged.Store(uint64(l.Base - 1))
 	j.mu.firstLive = l.FirstLive
 	return old[len(keep):], nil
 }

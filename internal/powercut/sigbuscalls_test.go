@@ -14,6 +14,9 @@ import (
 	"mmjournal/segment"
 )
 
+// endless is a context that can end, and does not.
+var endless, _ = context.WithCancel(context.Background())
+
 // sigbusCalls are the public calls. A key begins with the name of a method of *journal.Journal or
 // of a function of the package. The call is made after the fault, unless it calls hit itself.
 var sigbusCalls = map[string]func(*sigbusCase) error{
@@ -103,6 +106,41 @@ var sigbusCalls = map[string]func(*sigbusCase) error{
 		}
 		return nil
 	},
+	"SegmentSize": func(c *sigbusCase) error { return positive(c.j.SegmentSize()) },
+
+	// The same with a context that can end, and so in another goroutine.
+	"AppendContext": func(c *sigbusCase) error {
+		return c.appends(func(p []byte) (journal.Seq, error) { return c.j.AppendContext(endless, p) })
+	},
+	"AppendFuncContext": func(c *sigbusCase) error {
+		return c.appends(func(p []byte) (journal.Seq, error) {
+			return c.j.AppendFuncContext(endless, len(p), func(dst []byte) error {
+				copy(dst, p)
+				return nil
+			})
+		})
+	},
+	"AppendBatchContext": func(c *sigbusCase) error {
+		return c.appends(func(p []byte) (journal.Seq, error) {
+			return c.j.AppendBatchContext(endless, [][]byte{p})
+		})
+	},
+	"Sync, with a context": func(c *sigbusCase) error { return c.j.Sync(endless) },
+	"TruncateFrontContext": func(c *sigbusCase) error {
+		to := c.last / 2
+		after := c.now.durable()
+		after.first = to
+		return c.change(after, c.j.TruncateFrontContext(endless, journal.Seq(to)))
+	},
+	"TruncateBackContext": func(c *sigbusCase) error {
+		return c.change(c.now.cut(c.last-1), c.j.TruncateBackContext(endless, journal.Seq(c.last-1)))
+	},
+	"ResetContext": func(c *sigbusCase) error {
+		after := strictOutcome{first: 500, base: 500}
+		return c.change(after.durable(), c.j.ResetContext(endless, 500))
+	},
+	"CloseContext": func(c *sigbusCase) error { return c.j.CloseContext(endless) },
+
 	"First":     func(c *sigbusCase) error { return c.mark("First", c.j.First(), 1) },
 	"Last":      func(c *sigbusCase) error { return c.mark("Last", c.j.Last(), c.last) },
 	"Published": func(c *sigbusCase) error { return c.mark("Published", c.j.Published(), c.last) },
@@ -125,6 +163,10 @@ var sigbusCalls = map[string]func(*sigbusCase) error{
 		if err == nil {
 			err = j.Close()
 		}
+		return err
+	},
+	"Salvage": func(c *sigbusCase) error {
+		_, err := journal.Salvage(c.dir, journal.SalvageOptions{})
 		return err
 	},
 	// Sizes are computed without a file.

@@ -95,15 +95,17 @@ func (w *sigbusWorld) run(seed uint64) (note string, err error) {
 		world: w, fault: fault, dir: filepath.Join(w.homes[fault.home], fmt.Sprint(w.n)),
 		now: strictOutcome{first: 1, base: 1},
 		options: journal.Options{
-			SegmentSize: journal.MinSegmentSize, SyncInterval: time.Hour,
-			Durability: journal.Durability((n + round) % 3),
+			SegmentSize: journal.MinSegmentSize, Durability: journal.Durability((n + round) % 3),
 		},
+	}
+	if c.options.Durability == journal.Interval {
+		c.options.SyncInterval = time.Hour
 	}
 	switch {
 	case name == "Interval":
 		c.options.Durability, c.options.SyncInterval = journal.Interval, time.Millisecond
 	case strings.HasPrefix(name, "Sync, in the"):
-		c.options.Durability = journal.Published
+		c.options.Durability, c.options.SyncInterval = journal.Published, 0
 	}
 	defer func() {
 		err = errors.Join(err, os.RemoveAll(c.dir))

@@ -112,16 +112,19 @@ func (w *worker) open() error {
 	if err := w.conn.mark(&Mark{Kind: Opening}); err != nil {
 		return err
 	}
+	o := &journal.Options{SegmentSize: segmentSize << (2 * w.r.IntN(2)), Durability: w.durability}
+	o.VerifyOnOpen = w.r.IntN(2) == 0
+	switch spares := w.r.IntN(3); w.durability {
+	case journal.Synced:
+		o.Spares = spares
+	case journal.Interval:
+		o.SyncInterval = 10 * time.Millisecond
+	}
 	openJournal := journal.Open
 	if w.w.Peek {
-		openJournal = journal.OpenReadOnly
+		openJournal, o = journal.OpenReadOnly, &journal.Options{VerifyOnOpen: o.VerifyOnOpen}
 	}
-	j, err := openJournal(w.w.Dir, &journal.Options{
-		SegmentSize: segmentSize << (2 * w.r.IntN(2)), Durability: w.durability,
-		SyncInterval: 10 * time.Millisecond,
-		VerifyOnOpen: w.r.IntN(2) == 0,
-		Spares:       w.r.IntN(3),
-	})
+	j, err := openJournal(w.w.Dir, o)
 	if err != nil {
 		return w.refused(err)
 	}
