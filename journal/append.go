@@ -179,7 +179,11 @@ func (j *Journal) checkSize(frames int64, payload int) error {
 // acknowledge waits for what the durability level promises, and returns first.
 func (j *Journal) acknowledge(first, last Seq) (Seq, error) {
 	if j.opts.Durability == Synced {
-		if err := j.waitDurable(context.Background(), last); err != nil {
+		err := j.waitDurable(context.Background(), last)
+		if errors.Is(err, segment.ErrTime) {
+			err = j.fail(err) // ErrNoSpace would say that nothing was appended
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -298,6 +302,11 @@ func (j *Journal) standInLocked(l segment.Link, v view) error {
 		return j.cutLocked(l, v, 0)
 	}
 	l.Time = time.Now()
+	if kept := withoutStandIn(v.chain); len(kept) > 0 {
+		if err := j.syncTime(kept[len(kept)-1], l.PredEnd); err != nil {
+			return err
+		}
+	}
 	if err := j.names.setStandIn(ordinal, l); err != nil {
 		return j.unprepared("note the change in JOURNAL", err)
 	}

@@ -414,6 +414,11 @@ func (j *Journal) resume(scan *segment.Scan) error {
 		err = fmt.Errorf("%s: the closing mark was there and is not any more: the disk loses writes",
 			seg.Path())
 	}
+	// Close makes the file's time durable before JOURNAL says the same as the mark. It may have come
+	// no further than the mark.
+	if err == nil && j.names.file.Claim != scan.Claim {
+		err = seg.SyncTime(scan.End)
+	}
 	return err
 }
 
@@ -528,6 +533,11 @@ func (j *Journal) closeCleanly() error {
 		err = j.syncAll()
 	}
 	if err != nil || j.isQuiet() { // a stand-in claims it
+		return err
+	}
+	chain := j.view.Load().chain
+	last := chain[len(chain)-1]
+	if err := j.syncTime(last, last.End()); err != nil {
 		return err
 	}
 	return j.claimOutside(claim)

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"time"
 
+	"go.uber.org/zap"
+
 	"mmjournal/segment"
 )
 
@@ -234,7 +236,11 @@ func (j *Journal) syncTo(pos segment.Position, last Seq, chain []*segment.Segmen
 		if !j.syncer.pos.Less(end) || seg.Ordinal > pos.Ordinal {
 			continue
 		}
-		if err := j.syncSegment(seg); err != nil {
+		err := j.syncSegment(seg)
+		if errors.Is(err, segment.ErrTime) { // before the sync: it can be repeated
+			return err
+		}
+		if err != nil {
 			return j.fail(err)
 		}
 		if err := j.checkSegment(seg); err != nil {
@@ -280,6 +286,24 @@ func (j *Journal) syncSegment(seg *segment.Segment) error {
 		return seg.SyncFrames()
 	}
 	return seg.Sync()
+}
+
+// syncTime makes the time of a segment's file durable, if it is not, for the records before end.
+// Open does that for the segments that no claim covers; so it must be done before a claim covers one
+// that is not full. The caller has the turn.
+func (j *Journal) syncTime(seg *segment.Segment, end segment.Offset) error {
+	if !seg.NewTime() {
+		return nil
+	}
+	err := seg.SyncTime(end)
+	if errors.Is(err, segment.ErrTime) {
+		j.log.Warn("a backup may miss what has changed, after a power cut", zap.Error(err))
+		return nil
+	}
+	if err != nil {
+		return j.fail(err)
+	}
+	return nil
 }
 
 // target returns how far the journal is appended to: position, last seq, and the chain; and what is

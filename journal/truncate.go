@@ -131,7 +131,7 @@ func (j *Journal) claimChange() error {
 	if j.isQuiet() {
 		return nil // JOURNAL has it, and what it claims
 	}
-	if err := j.syncAll(); err != nil {
+	if err := j.syncChange(); err != nil {
 		return err
 	}
 	claim := j.syncer.pos
@@ -140,10 +140,19 @@ func (j *Journal) claimChange() error {
 	} else if err != nil {
 		return err
 	}
-	if err := j.syncAll(); err != nil {
+	if err := j.syncChange(); err != nil {
 		return err
 	}
 	return j.claimOutside(claim)
+}
+
+// syncChange is syncAll for a change that cannot be taken back.
+func (j *Journal) syncChange() error {
+	err := j.syncAll()
+	if errors.Is(err, segment.ErrTime) {
+		return j.fail(err)
+	}
+	return err
 }
 
 func (j *Journal) writeMark() error {
@@ -238,6 +247,9 @@ func (j *Journal) cutAt(last Seq) error {
 	if i > 0 {
 		pred := chain[i-1]
 		end, err := pred.After(last)
+		if err == nil {
+			err = j.syncTime(pred, end)
+		}
 		if err != nil {
 			return err
 		}

@@ -195,6 +195,9 @@ func (st *State) settle(f *file, from segment.Offset) error {
 	if err == nil {
 		err = w.SyncRange(from, to)
 	}
+	if err == nil {
+		err = w.SyncTime(f.seg.End())
+	}
 	return errors.Join(err, w.Drop())
 }
 

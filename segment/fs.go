@@ -45,6 +45,10 @@ type File interface {
 	ReadAt(p []byte, off int64) (int, error)
 	// WriteAt is io.WriterAt.
 	WriteAt(p []byte, off int64) (int, error)
+	// Touch moves the file's time of modification, which stores through a mapping do not always do:
+	// it writes p, which are the bytes at off. Where there is no space to write them it sets the
+	// time. With durable it makes the time durable, too; it need not make any other byte so.
+	Touch(p []byte, off int64, durable bool) error
 	// Zero fills the bytes from:to with zeros by a system call or two, and reports whether it did:
 	// if not, any part of them may be zero now, and writes have to do it. Not to be called beside
 	// Size.

@@ -54,6 +54,7 @@ func (f *heapFile) DatasyncRange(*Mapping, Offset, Offset) error { return nil }
 
 func (f *heapFile) Close() error                        { return nil }
 func (f *heapFile) Uncache()                            {}
+func (f *heapFile) Touch([]byte, int64, bool) error     { return nil }
 func (f *heapFile) NextData(off int64) (from, to int64) { return off, int64(len(f.b)) }
 func (f *heapFile) Map(int64, OpenMode) (*Mapping, error) {
 	return NewMapping(f.b, nil, f.stored), nil

@@ -182,6 +182,9 @@ func (h *memHandle) DatasyncRange(*Mapping, Offset, Offset) error { return nil }
 
 func (h *memHandle) Zero(int64, int64) (done bool) { return false }
 
+// Touch implements File: there are no times.
+func (h *memHandle) Touch([]byte, int64, bool) error { return nil }
+
 func (h *memHandle) Uncache()       {}
 func (h *memHandle) SetPath(string) {}
 

@@ -95,6 +95,9 @@ func (f *osFile) SetPath(path string) { f.path.Store(&path) }
 
 // named puts the name that the file has into an error that names the one it was opened by.
 func (f *osFile) named(err error) error {
+	if err == nil {
+		return nil
+	}
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		p.Path = *f.path.Load()
@@ -117,6 +120,26 @@ func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.File.WriteAt(p, off)
 	return n, f.named(err)
+}
+
+// Touch writes: to set the time would cost each sync of ext4 twice as much.
+func (f *osFile) Touch(p []byte, off int64, durable bool) error {
+	if durable {
+		if done, err := writeSync(f.File, p, off); done {
+			return f.named(err)
+		}
+	}
+	_, err := f.WriteAt(p, off)
+	if isFull(err) { // a copy-on-write file system takes new space for the same bytes
+		if timeErr := setTime(f.File); timeErr != nil {
+			return errors.Join(err, f.named(timeErr))
+		}
+		err = nil
+	}
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	return err
 }
 
 func (f *osFile) Truncate(size int64) error { return f.named(f.File.Truncate(size)) }

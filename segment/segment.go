@@ -43,12 +43,15 @@ type Segment struct {
 	// stores it, a sync resets it.
 	populated atomic.Int64
 
+	last [8]byte // of the frames; belongs to the goroutine that syncs
+
 	refs atomic.Int64 // the owner's and every reader's; unmapped at 0
 
 	mu struct {
 		sync.Mutex
-		file   File   // nil after Release
-		synced Offset // what Sync has made durable
+		file    File   // nil after Release
+		synced  Offset // what Sync has made durable
+		newTime bool   // its time of modification is not durable
 	}
 }
 
@@ -249,14 +252,25 @@ func (s *Segment) Populated() Offset { return Offset(s.populated.Load()) }
 
 // Sync makes everything in the segment so far durable. A failed sync must not be repeated: the
 // kernel reports a lost page only once. It reports none at all for bytes that were cut off
-// underneath, so Sync looks at the file's size, too.
+// underneath, so Sync looks at the file's size, too. The one error after which it may be repeated is
+// ErrTime.
+//
+// Before that it moves the file's time of modification, so that a backup which goes by it sees what
+// is durable. The time itself is durable for a full segment only: see SyncTime.
 func (s *Segment) Sync() error {
 	from, end := s.unsynced()
 	return s.sync(end, func(f File) error {
 		if populated := s.populated.Swap(0); !s.Recycled { // no writer stores through that mapping
 			s.m.leave(from, max(end, Offset(populated)))
 		}
-		return f.Datasync()
+		if !s.full.Load() {
+			return f.Datasync()
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		s.setNewTime(false)
+		return nil
 	})
 }
 
@@ -276,27 +290,70 @@ func (s *Segment) SyncFrames() error {
 
 // SyncRange is Sync for the bytes from:to, and what there is before them must be durable.
 func (s *Segment) SyncRange(from, to Offset) error {
-	return s.sync(to, func(f File) error { return s.datasync(f, from, to) })
+	return s.sync(0, func(f File) error { return s.datasync(f, from, to) })
 }
 
 func (s *Segment) datasync(f File, from, to Offset) error {
 	return f.DatasyncRange(s.m, from, max(to, Offset(s.wiped.Load())))
 }
 
-// unsynced returns which bytes have frames and were not synced.
-func (s *Segment) unsynced() (from, end Offset) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mu.synced, s.End()
-}
-
-// sync syncs the file, and notes that it is durable up to end then.
-func (s *Segment) sync(end Offset, sync func(File) error) error {
-	s.mu.Lock()
-	f := s.mu.file
-	s.mu.Unlock()
+// SyncTime makes the file's time of modification durable, which is moved before: after a power cut
+// it is not one that a backup has seen when the file had other bytes. end is where the frames end
+// that were synced.
+func (s *Segment) SyncTime(end Offset) error {
+	f, _ := s.opened()
 	err := errReleased
 	if f != nil {
+		err = s.touch(f, end, true)
+	}
+	if err != nil {
+		return fmt.Errorf("sync the time of %s: %w", s.path, err)
+	}
+	s.setNewTime(false)
+	return nil
+}
+
+// NewTime reports whether the file has a time of modification that is not durable.
+func (s *Segment) NewTime() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.newTime
+}
+
+func (s *Segment) setNewTime(is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.newTime = is
+}
+
+// unsynced returns which bytes have frames and were not synced.
+func (s *Segment) unsynced() (from, end Offset) {
+	_, synced := s.opened()
+	return synced, s.End()
+}
+
+// opened returns the file, nil after Release, and what Sync has made durable.
+func (s *Segment) opened() (f File, synced Offset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.file, s.mu.synced
+}
+
+// sync moves the file's time, syncs the file, and notes that it is durable up to end then; if end is
+// 0 it moves and notes nothing.
+func (s *Segment) sync(end Offset, sync func(File) error) error {
+	f, synced := s.opened()
+	err := errReleased
+	if f != nil {
+		err = nil
+	}
+	if end > synced && err == nil {
+		s.setNewTime(true)
+		if !s.Recycled { // what is written by system calls has moved the time
+			err = s.touch(f, end, false)
+		}
+	}
+	if err == nil {
 		err = sync(f)
 	}
 	if err == nil {
@@ -306,10 +363,32 @@ func (s *Segment) sync(end Offset, sync func(File) error) error {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
 	s.mu.Lock()
-	s.mu.synced = end
+	s.mu.synced = max(synced, end)
 	s.mu.Unlock()
 	return nil
 }
+
+// touch moves the time of the file. It writes the last eight bytes of the frames onto themselves: no
+// append changes those any more, and behind them one may be under way.
+func (s *Segment) touch(f File, end Offset, durable bool) (err error) {
+	if end <= FirstFrame {
+		return nil
+	}
+	defer s.catch("touch", debug.SetPanicOnFault(true), &err)
+	if err := s.isWhole(f); err != nil { // the write would make it longer
+		return err
+	}
+	copy(s.last[:], s.m.b[end-8:end])
+	err = f.Touch(s.last[:], int64(end-8), durable)
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrTime, noSpace(err))
+	}
+	return err
+}
+
+// ErrTime: there is no space to move the time of a file before it is synced. Nothing has been synced,
+// and the sync may be repeated. It matches ErrNoSpace, too.
+var ErrTime = errors.New("time of modification cannot be moved")
 
 // isWhole returns ErrShort if somebody has cut the file.
 func (s *Segment) isWhole(f File) error {

@@ -26,6 +26,25 @@ func datasyncRange(f *os.File, m *Mapping, from, to Offset) error {
 	return retryEINTR("msync", f, func() error { return unix.Msync(m.b[from:to], unix.MS_SYNC) })
 }
 
+// writeSync writes, and makes these bytes and the file's metadata durable, with one pwritev2(2): an
+// fsync would write whatever else is modified. It returns false if that cannot be done, or there is
+// no space.
+func writeSync(f *os.File, p []byte, off int64) (done bool, err error) {
+	n := 0
+	err = retry(func() error {
+		n, err = unix.Pwritev2(int(f.Fd()), [][]byte{p}, off, unix.RWF_SYNC)
+		return err
+	})
+	switch {
+	case err == nil:
+		return n == len(p), nil
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL),
+		isFull(err):
+		return false, nil
+	}
+	return true, pathError("pwritev2", f, err)
+}
+
 func fullsync(f *os.File) error { return f.Sync() }
 
 func syncDir(d *os.File) error { return d.Sync() }

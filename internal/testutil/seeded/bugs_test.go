@@ -59,8 +59,8 @@ var protocolBugs = []bug{
 	{
 		name: "a sync of frames forgets those that came during the last one",
 		file: "segment/segment.go",
-		old:  "	s.mu.synced = end\n",
-		new:  "	s.mu.synced = s.End()\n",
+		old:  "	s.mu.synced = max(synced, end)\n",
+		new:  "	s.mu.synced = max(synced, s.End())\n",
 		pkg:  "./journal", run: crashes,
 		cost: "as above",
 	},
@@ -231,9 +231,12 @@ var protocolBugs = []bug{
 	{
 		name: "a failed sync is repeated",
 		file: "journal/sync.go",
-		old: `		if err := j.syncSegment(seg); err != nil {
+		old: `		err := j.syncSegment(seg)
 `,
-		new: `		if err := j.syncSegment(seg); err != nil && j.syncSegment(seg) != nil {
+		new: `		err := j.syncSegment(seg)
+		if err != nil {
+			err = j.syncSegment(seg)
+		}
 `,
 		pkg: "./journal", run: errs,
 		cost: "the second sync returns nil and the records are lost (fsyncgate)",

@@ -199,7 +199,8 @@ func (p *Pending) Crash(c Choice) *Disk {
 	d := p.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := &Disk{opts: d.opts, dirs: make(map[string]*dir, len(d.dirs)), grave: d.grave, next: d.next}
+	n := &Disk{opts: d.opts, dirs: make(map[string]*dir, len(d.dirs)), grave: d.grave, next: d.next,
+		clock: d.clock}
 	left := map[*file]*file{}
 	for path, old := range d.dirs {
 		names := maps.Clone(old.durable)
@@ -230,7 +231,7 @@ func (p *Pending) Crash(c Choice) *Disk {
 func (f *file) durable() *file {
 	n := len(f.versions)
 	g := &file{number: f.number, versions: make([][]*sector, n), stuck: make([]bool, n),
-		sizes: []int64{f.sizes[0]}}
+		sizes: []int64{f.sizes[0]}, time: f.durableTime, durableTime: f.durableTime}
 	backing := make([]*sector, n)
 	for i, v := range f.versions {
 		backing[i] = v[0]
@@ -285,7 +286,7 @@ func (d *Disk) Kill() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := &Disk{opts: d.opts, dirs: make(map[string]*dir, len(d.dirs)), grave: d.grave,
-		next: d.next, gen: d.gen}
+		next: d.next, gen: d.gen, clock: d.clock}
 	copies := map[*file]*file{}
 	for path, old := range d.dirs {
 		dir := &dir{names: make(map[string]*file), durable: make(map[string]*file)}
@@ -314,7 +315,8 @@ func (d *Disk) copy(copies map[*file]*file, f *file) *file {
 	}
 	d.recordLocked(f)
 	g := &file{number: f.number, path: f.path, versions: make([][]*sector, len(f.versions)),
-		stuck: slices.Clone(f.stuck), sizes: slices.Clone(f.sizes)}
+		stuck: slices.Clone(f.stuck), sizes: slices.Clone(f.sizes),
+		time: f.time, durableTime: f.durableTime}
 	for i, v := range f.versions {
 		g.versions[i] = slices.Clip(v)
 	}

@@ -58,6 +58,7 @@ const (
 	OpSize
 	OpRead
 	OpWrite
+	OpTouch
 	OpTruncate
 	OpAllocate
 	OpSync
@@ -69,7 +70,7 @@ const (
 )
 
 var opNames = [...]string{"mkdirall", "readdir", "open", "create", "rename", "remove", "syncdir",
-	"size", "read", "write", "truncate", "allocate", "sync", "datasync", "map", "close", "check",
+	"size", "read", "write", "touch", "truncate", "allocate", "sync", "datasync", "map", "close", "check",
 	"store"}
 
 func (k OpKind) String() string { return opNames[k] }
@@ -96,6 +97,7 @@ type Disk struct {
 	grave    *file  // the file removed last: what garbage is made of
 	next     uint64 // the next sector's id and file's number
 	gen      uint64 // counts changes
+	clock    uint64 // counts what moves a file's time
 	handles  int
 	mappings int
 }
@@ -157,6 +159,26 @@ func (d *Disk) Files() map[string][]byte {
 		}
 	}
 	return all
+}
+
+// Times returns every file's time of modification by path, in no unit. Files that are written, cut
+// or touched get one that no file has had. Stores through a mapping leave it as it is, and so does a
+// data sync; a power cut takes it back to that of the last sync of the whole file.
+func (d *Disk) Times() map[string]uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := map[string]uint64{}
+	for path, dir := range d.dirs {
+		for name, f := range dir.names {
+			all[filepath.Join(path, name)] = f.time
+		}
+	}
+	return all
+}
+
+func (d *Disk) moveTime(f *file) {
+	d.clock++
+	f.time = d.clock
 }
 
 // Edit changes a file's content behind everyone's back: durable, in no order, unseen by OnOp. It
@@ -250,6 +272,8 @@ func (d *Disk) Open(path string, mode segment.OpenMode) (segment.File, error) {
 	case mode == segment.Create:
 		f = &file{number: d.next, path: path, sizes: []int64{0}}
 		d.next++
+		d.moveTime(f)
+		f.durableTime = f.time
 		d.change(dir, dirOp{f: f, new: name})
 	case f == nil:
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}

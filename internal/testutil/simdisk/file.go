@@ -43,6 +43,8 @@ type file struct {
 	maps     int     // live mappings of cache
 	handles  int     // open ones
 	sole     bool    // the only handle has it to itself
+
+	time, durableTime uint64 // of modification
 }
 
 func (f *file) size() int64 { return f.sizes[len(f.sizes)-1] }
@@ -197,6 +199,7 @@ func (d *Disk) resize(f *file, size int64) error {
 		}
 		f.versions, f.stuck, f.cache = f.versions[:n], f.stuck[:n], cache
 	}
+	d.moveTime(f)
 	if size != f.size() {
 		f.sizes = append(slices.Clip(f.sizes), size)
 		d.gen++
@@ -285,7 +288,27 @@ func (h *handle) WriteAt(p []byte, off int64) (int, error) {
 	}
 	copy(h.f.bytes()[off:], p)
 	h.d.recordLocked(h.f)
+	h.d.moveTime(h.f)
 	return len(p), err
+}
+
+// Touch implements [segment.File]. The bytes are written, whatever they are.
+func (h *handle) Touch(p []byte, off int64, durable bool) error {
+	if err := h.begin(OpTouch, true); err != nil {
+		return err
+	}
+	defer h.d.mu.Unlock()
+	if off < 0 || off+int64(len(p)) > h.f.size() {
+		return h.fail(OpTouch, fs.ErrInvalid)
+	}
+	copy(h.f.bytes()[off:], p)
+	h.d.recordLocked(h.f)
+	h.f.unstick(int(off / sectorSize))
+	h.d.moveTime(h.f)
+	if durable {
+		h.f.durableTime = h.f.time
+	}
+	return nil
 }
 
 // Truncate implements [segment.File].
@@ -385,6 +408,9 @@ func (h *handle) sync(kind OpKind, from, to segment.Offset) error {
 	defer h.d.mu.Unlock()
 	if !h.d.opts.IgnoreSync && h.f.settle(called, from, to) {
 		h.d.gen++
+	}
+	if kind == OpSync && !h.d.opts.IgnoreSync {
+		h.f.durableTime = h.f.time
 	}
 	return nil
 }

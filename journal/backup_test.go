@@ -1,0 +1,238 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mmjournal/internal/testutil/simdisk"
+	"mmjournal/internal/testutil/torture"
+	"mmjournal/journal"
+	"mmjournal/segment"
+)
+
+// A backup that copies a file only if its size or its time of modification is not what it was at the
+// last backup must have every record that was durable when it began, whatever has happened in
+// between.
+
+// backup is what one has copied: files by path.
+type backup map[string]copied
+
+type copied struct {
+	time    uint64
+	content []byte
+}
+
+// incremental returns the next backup after b: what seems unchanged is taken from b.
+func incremental(b backup, d *simdisk.Disk) backup {
+	next, times := backup{}, d.Times()
+	for path, content := range d.Files() {
+		c := copied{times[path], content}
+		if old, ok := b[path]; ok && old.time == c.time && len(old.content) == len(content) {
+			c = old
+		}
+		next[path] = c
+	}
+	return next
+}
+
+// restored returns a disk that holds a backup.
+func (b backup) restored() (*simdisk.Disk, error) {
+	d := simdisk.New(simdisk.Options{})
+	if err := d.MkdirAll(modelDir); err != nil {
+		return nil, err
+	}
+	for path, c := range b {
+		f, err := d.Open(path, segment.Create)
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.WriteAt(c.content, 0)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// holds returns an error if a restored backup of a journal does not show all of its records up to
+// durable, or others than it has.
+func (b backup) holds(want image, durable journal.Seq) error {
+	d, err := b.restored()
+	if err != nil {
+		return err
+	}
+	j, err := journal.OpenReadOnlyFS(d, modelDir, &journal.Options{VerifyOnOpen: true})
+	if err != nil {
+		return fmt.Errorf("I19: open a restored backup: %w", err)
+	}
+	defer j.Close()
+	got, err := readAll(j)
+	if err != nil {
+		return fmt.Errorf("I19: read a restored backup: %w", err)
+	}
+	if got.next() <= durable {
+		return fmt.Errorf("I19: a restored backup has %v, of %v, durable to %d", got, want, durable)
+	}
+	for seq := want.first; seq < min(got.next(), want.next()); seq++ {
+		g, ok := got.get(seq)
+		w, _ := want.get(seq)
+		if !ok || string(g) != string(w) {
+			return fmt.Errorf("I19: a restored backup has %v, without the right seq %d of %v",
+				got, seq, want)
+		}
+	}
+	return nil
+}
+
+// backedUp is a journal that is backed up now and then.
+type backedUp struct {
+	r      *rand.Rand
+	d      *simdisk.Disk
+	j      *journal.Journal
+	o      journal.Options
+	last   backup
+	serial int
+	cut    *simdisk.Disk // what is left of a crash within an operation
+	note   *backupTally
+}
+
+type backupTally struct{ backups, stale, crashes int }
+
+func TestIncrementalBackups(t *testing.T) {
+	modelSetup(t)
+	c := torture.Start(t, "incremental backups", torture.Count(60, 400, 3000))
+	var note backupTally
+	for c.Next() {
+		b := backedUp{
+			r: newRand(c.Seed()), d: simdisk.New(simdisk.Options{Seed: c.Seed()}), note: &note,
+		}
+		err := b.d.MkdirAll(modelDir)
+		if err == nil {
+			err = b.open()
+		}
+		for range 60 {
+			if err == nil {
+				err = b.step()
+			}
+		}
+		if err != nil {
+			c.Violation("%v", err)
+		}
+	}
+	c.Note("%d backups, which have left out %d files; %d crashes", note.backups, note.stale,
+		note.crashes)
+	if note.stale == 0 || note.crashes == 0 {
+		t.Errorf("the runs have shown nothing: %+v", note)
+	}
+}
+
+func (b *backedUp) open() (err error) {
+	b.o = journal.Options{
+		SegmentSize: 8192, Durability: journal.Durability(b.r.IntN(3)), SyncInterval: time.Hour,
+		Spares: b.r.IntN(2),
+	}
+	if b.j, err = journal.OpenFS(b.d, modelDir, &b.o); err != nil {
+		return fmt.Errorf("I15: %w", err)
+	}
+	if b.r.IntN(2) == 0 {
+		journal.SetLeastWrite(b.j, 0)
+	}
+	return b.check()
+}
+
+// step does something, perhaps a crash in the middle of it, and checks what a backup would have.
+func (b *backedUp) step() error {
+	if b.r.IntN(6) == 0 {
+		b.crashSoon()
+	}
+	err := b.operate()
+	b.d.OnOp = nil
+	if b.cut != nil {
+		_ = b.j.Close() // of a process that is gone
+		b.d, b.cut = b.cut, nil
+		b.note.crashes++
+		return b.open()
+	}
+	if err != nil {
+		return err
+	}
+	return b.check()
+}
+
+func (b *backedUp) operate() error {
+	first, n := b.j.First(), int(b.j.Last()+1-b.j.First())
+	some := journal.Seq(b.r.IntN(n + 1))
+	switch b.r.IntN(10) {
+	case 0:
+		return b.j.TruncateFront(first + some)
+	case 1:
+		return b.j.TruncateBack(b.j.Last() - some)
+	case 2:
+		return b.j.Reset(first + some)
+	case 3:
+		if err := b.j.Close(); err != nil {
+			return err
+		}
+		if b.cut != nil {
+			return nil
+		}
+		return b.open()
+	case 4, 5:
+		return b.j.Sync(context.Background())
+	}
+	for range 1 + b.r.IntN(4) {
+		b.serial++
+		p := fmt.Appendf(make([]byte, b.r.IntN(900)), "%d", b.serial)
+		if _, err := b.j.Append(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crashSoon ends the process, or cuts the power, within one of the next operations.
+func (b *backedUp) crashSoon() {
+	at, cut := b.r.IntN(30), b.r.IntN(2) == 0
+	b.d.OnOp = func(simdisk.Op) error {
+		if at--; at != 0 {
+			return nil
+		}
+		d := b.d
+		if !cut {
+			b.cut = d.Kill()
+			return nil
+		}
+		p := d.Pending()
+		for c := range p.Choices(3, b.r.Uint64()) {
+			b.cut = p.Crash(c)
+		}
+		return nil
+	}
+}
+
+// check makes a backup and checks it; now and then the next one follows on this one.
+func (b *backedUp) check() error {
+	want, err := readAll(b.j)
+	if err != nil {
+		return err
+	}
+	next := incremental(b.last, b.d)
+	b.note.backups++
+	for path, c := range next {
+		if old, ok := b.last[path]; ok && old.time == c.time && filepath.Ext(path) == ".seg" {
+			b.note.stale++
+		}
+	}
+	if err := next.holds(want, b.j.Durable()); err != nil {
+		return err
+	}
+	if b.r.IntN(3) == 0 {
+		b.last = next
+	}
+	return nil
+}
