@@ -235,7 +235,7 @@ func TestOldProcess(t *testing.T) {
 	for _, level := range levels {
 		for name, leave := range map[string]func(path string) error{
 			"renamed": func(path string) error { return os.Rename(path, path+".old") },
-			"removed": os.RemoveAll,
+			"removed": removeAll,
 		} {
 			t.Run(level.String()+", "+name, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "wal")
@@ -277,14 +277,14 @@ var gone = []struct {
 	name string
 	take func(dir string) error
 }{
-	{"directory", os.RemoveAll},
+	{"directory", removeAll},
 	{"directory, recreated", func(dir string) error {
-		return errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))
+		return errors.Join(removeAll(dir), os.Mkdir(dir, 0o700))
 	}},
 	{"directory, renamed and recreated", func(dir string) error {
 		return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700))
 	}},
-	{"parent", func(dir string) error { return os.RemoveAll(filepath.Dir(dir)) }},
+	{"parent", func(dir string) error { return removeAll(filepath.Dir(dir)) }},
 	{"all files", func(dir string) error {
 		list, err := filepath.Glob(dir + "/*")
 		for _, path := range list {
@@ -474,4 +474,14 @@ func blockedChild(dir string) error {
 		}
 	}
 	return nil
+}
+
+// removeAll removes a directory in which a writer may create its LOCK meanwhile.
+func removeAll(dir string) (err error) {
+	for range 1000 {
+		if err = os.RemoveAll(dir); !errors.Is(err, syscall.ENOTEMPTY) {
+			return err
+		}
+	}
+	return err
 }
