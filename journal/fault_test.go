@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"mmjournal/internal/testutil"
+	"mmjournal/internal/testutil/nobody"
 	"mmjournal/internal/testutil/simdisk"
 	"mmjournal/journal"
 	"mmjournal/recovery"
@@ -441,8 +441,7 @@ func TestPanicInView(t *testing.T) {
 
 // A directory that may not be written to, or not be read, is a clear error.
 func TestNoPermission(t *testing.T) {
-	if os.Getuid() == 0 {
-		rerunUnprivileged(t)
+	if nobody.Demote(t) {
 		return
 	}
 	dir := t.TempDir()
@@ -480,14 +479,4 @@ func TestNoPermission(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, mustOpen(t, dir, nil))
-}
-
-// rerunUnprivileged runs the test as nobody.
-func rerunUnprivileged(t *testing.T) {
-	t.Helper()
-	cmd := testutil.NewNobody(t).Command(t, "-test.run", "^"+t.Name()+"$", "-test.v")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS") {
-		t.Errorf("as nobody: %v\n%s", err, out)
-	}
 }

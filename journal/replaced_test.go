@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"mmjournal/internal/testutil"
+	"mmjournal/internal/testutil/nobody"
 	"mmjournal/journal"
 )
 
@@ -436,9 +436,9 @@ func init() { childWork[blockedEnv] = blockedChild }
 // TestBlockedParent: a directory that can be reached no more, because permission is missing on the
 // way to it, is the same directory still.
 func TestBlockedParent(t *testing.T) {
-	nobody := testutil.NewNobody(t)
-	cmd := nobody.Command(t)
-	cmd.Env = append(cmd.Env, blockedEnv+"="+nobody.Dir+"/data")
+	user := nobody.New(t)
+	cmd := user.Command(t)
+	cmd.Env = append(cmd.Env, blockedEnv+"="+user.Dir+"/data")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"mmjournal/internal/testutil/nobody"
 )
 
 // TestOpenFollowsNothing: a name that is a symbolic link is an error, whatever it leads to, and what
@@ -157,7 +159,6 @@ func TestReplaced(t *testing.T) {
 func TestAttributes(t *testing.T) {
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
-	const nobody = 65534
 	for _, c := range []struct {
 		name     string
 		root     bool
@@ -169,10 +170,10 @@ func TestAttributes(t *testing.T) {
 		{"new", false, DirOptions{}, -1, nil, "0600 own"},
 		{"new, with a mode", false, DirOptions{Mode: 0o660}, -1, nil, "0660 own"},
 		{"new, nothing is run", false, DirOptions{Mode: 0o777}, -1, nil, "0666 own"},
-		{"new, in nobody's directory", true, DirOptions{Mode: 0o640}, nobody, nil, "0640 nobody"},
+		{"new, in nobody's directory", true, DirOptions{Mode: 0o640}, nobody.ID, nil, "0640 nobody"},
 		{"nobody's", true, DirOptions{Mode: 0o600}, -1, func(path string) error {
 			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o2750),
-				os.Chown(path, nobody, nobody))
+				os.Chown(path, nobody.ID, nobody.ID))
 		}, "0640 nobody"},
 		{"with a second name", false, DirOptions{}, -1, func(path string) error {
 			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o644),
@@ -180,11 +181,11 @@ func TestAttributes(t *testing.T) {
 		}, "0644 own"},
 		{"with a second name, of another owner", true, DirOptions{}, -1, func(path string) error {
 			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666),
-				os.Chown(path, nobody, nobody), os.Link(path, path+".link"))
+				os.Chown(path, nobody.ID, nobody.ID), os.Link(path, path+".link"))
 		}, "0600 own"},
 		{"a link", true, DirOptions{}, -1, func(path string) error {
 			return errors.Join(os.WriteFile(path+".x", nil, 0o600), os.Chmod(path+".x", 0o666),
-				os.Chown(path+".x", nobody, nobody), os.Symlink(path+".x", path))
+				os.Chown(path+".x", nobody.ID, nobody.ID), os.Symlink(path+".x", path))
 		}, "0600 own"},
 	} {
 		if c.root && os.Geteuid() != 0 {
@@ -219,7 +220,7 @@ func TestAttributes(t *testing.T) {
 				t.Fatal(err)
 			}
 			owner, st := "own", fi.Sys().(*syscall.Stat_t)
-			if st.Uid == nobody && st.Gid == nobody {
+			if st.Uid == nobody.ID && st.Gid == nobody.ID {
 				owner = "nobody"
 			}
 			if got := fmt.Sprintf("%04o %s", fi.Mode().Perm(), owner); got != c.want {
@@ -232,11 +233,11 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestAdornRefused: who may not give files away keeps them, does not open them to another group, and
-// says so once.
+// TestAdornRefused: a process that may not give files away keeps them, does not open them to
+// another group, and warns of that once.
 func TestAdornRefused(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may")
+	if nobody.Demote(t) { // root may give files away
+		return
 	}
 	dir := t.TempDir()
 	d, warnings := openDirectory(t, dir, DirOptions{})

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"mmjournal/internal/testutil"
+	"mmjournal/internal/testutil/nobody"
 )
 
 // TestWithoutPermission runs every verb on a journal that the user may not touch. Root may touch
 // anything, so it runs them as nobody.
 func TestWithoutPermission(t *testing.T) {
-	nobody := testutil.NewNobody(t)
-	log := filepath.Join(nobody.Dir, "log")
+	user := nobody.New(t)
+	log := filepath.Join(user.Dir, "log")
 	mustTool(t, numbered(1, 3), "append", log, "--segment-size", "64K")
 	if err := os.Chmod(log, 0); err != nil {
 		t.Fatal(err)
@@ -25,7 +25,7 @@ func TestWithoutPermission(t *testing.T) {
 		{"info"}, {"segments"}, {"verify"}, {"cat"}, {"cat", "-o", "json"}, {"append"},
 		{"truncate", "--front", "2"}, {"demo"},
 	} {
-		cmd := nobody.Command(t, append(args, log)...)
+		cmd := user.Command(t, append(args, log)...)
 		cmd.Env = append(cmd.Env, asTool+"=1")
 		var errs strings.Builder
 		cmd.Stderr = &errs
