@@ -85,12 +85,16 @@ var SyncParents = syncParents
 // Quiet reports whether nothing was written since the journal was opened.
 func Quiet(j *Journal) bool { return j.atClosingMark() }
 
-// Prepare makes so many segments ready, as the goroutine does that prepares them.
+// Prepare makes n segments ready, as the goroutine does that prepares them. That goroutine has
+// nothing to do then.
 func Prepare(j *Journal, n int) error {
 	f := j.factory
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.mu.ready) < n && !f.mu.busy && !f.mu.stopped && f.mu.broken == nil {
+	for f.mu.busy {
+		f.idle.Wait()
+	}
+	for len(f.mu.ready) < n && !f.mu.stopped && f.mu.broken == nil {
 		if err := f.prepareLocked(segment.MaxBatch(min(f.size, leastSegment))); err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ type Directory struct {
 	path string // as it was given; what errors name
 	f    *os.File
 	opts DirOptions
-	own  attributes // of new files
+	own  attributes // of new files where there is no JOURNAL
 
 	adorned atomic.Bool // it was said that new files do not get them
 
@@ -58,6 +58,7 @@ func OpenDir(path string, o DirOptions) (*Directory, error) {
 	if err := d.locate(); err != nil {
 		return nil, errors.Join(&fs.PathError{Op: "open directory", Path: path, Err: err}, d.f.Close())
 	}
+	d.own = d.defaults()
 	d.own = d.attributes()
 	return d, nil
 }
@@ -97,30 +98,38 @@ func inodeAt(dir int, path string) (inode, error) {
 	return inodeOf(&st), nil
 }
 
-// attributes returns what new files get: what JOURNAL has, or else the mode of the options, and for
-// root the directory's owner. Somebody who may write to the directory, but does not own it, may have
-// given a file of another owner the name JOURNAL: one that has other names, too, counts only if its
-// owner is the directory's.
-func (d *Directory) attributes() attributes {
+// defaults returns what new files get where there is no JOURNAL: the mode of the options, and for
+// root the directory's owner.
+func (d *Directory) defaults() attributes {
 	a := attributes{mode: 0o600, uid: -1, gid: -1}
 	if d.opts.Mode != 0 {
 		a.mode = uint32(d.opts.Mode.Perm()) & 0o666
 	}
-	var dir, st unix.Stat_t
-	if err := retry(func() error { return unix.Fstat(d.fd(), &dir) }); err != nil {
-		return a
-	}
-	err := retry(func() error {
-		return unix.Fstatat(d.fd(), JournalName, &st, unix.AT_SYMLINK_NOFOLLOW)
-	})
-	switch {
-	case err == nil && isRegular(&st) && (st.Nlink == 1 || st.Uid == dir.Uid):
-		a.mode = uint32(st.Mode) & 0o666 //nolint:unconvert // the types differ by system
-		a.uid, a.gid = int(st.Uid), int(st.Gid)
-	case unix.Geteuid() == 0:
+	var dir unix.Stat_t
+	err := retry(func() error { return unix.Fstat(d.fd(), &dir) })
+	if err == nil && unix.Geteuid() == 0 {
 		a.uid, a.gid = int(dir.Uid), int(dir.Gid)
 	}
 	return a
+}
+
+// attributes returns what new files get: what JOURNAL has now, since an operator may change that
+// while the journal is open; or, if it is missing, what it had at Open. Somebody who may write to
+// the directory, but does not own it, may have given a file of another owner the name JOURNAL: one
+// that has other names, too, counts only if its owner is the directory's.
+func (d *Directory) attributes() attributes {
+	var dir, st unix.Stat_t
+	err := retry(func() error { return unix.Fstat(d.fd(), &dir) })
+	if err == nil {
+		err = retry(func() error {
+			return unix.Fstatat(d.fd(), JournalName, &st, unix.AT_SYMLINK_NOFOLLOW)
+		})
+	}
+	if err != nil || !isRegular(&st) || st.Nlink > 1 && st.Uid != dir.Uid {
+		return d.own
+	}
+	//nolint:unconvert // the types differ by system
+	return attributes{mode: uint32(st.Mode) & 0o666, uid: int(st.Uid), gid: int(st.Gid)}
 }
 
 func isRegular(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFREG }
@@ -297,18 +306,18 @@ func (d *Directory) irregular(name string) bool {
 // adorn gives a new file its owner, then its mode: in this order nobody sees more than they may.
 // Where that is not allowed, or the file system has no owners or modes, the file keeps what it has.
 func (d *Directory) adorn(f *os.File, st *unix.Stat_t) {
-	fd, mode, warning := int(f.Fd()), d.own.mode, ""
-	if d.own.uid >= 0 && (int(st.Uid) != d.own.uid || int(st.Gid) != d.own.gid) {
-		err := retry(func() error { return unix.Fchown(fd, d.own.uid, d.own.gid) })
+	fd, own, warning := int(f.Fd()), d.attributes(), ""
+	if own.uid >= 0 && (int(st.Uid) != own.uid || int(st.Gid) != own.gid) {
+		err := retry(func() error { return unix.Fchown(fd, own.uid, own.gid) })
 		if err != nil {
 			warning = "owner that JOURNAL has: " + err.Error()
-			err = retry(func() error { return unix.Fchown(fd, -1, d.own.gid) })
+			err = retry(func() error { return unix.Fchown(fd, -1, own.gid) })
 		}
 		if err != nil {
-			mode &^= 0o060 // it would be another group's
+			own.mode &^= 0o060 // it would be another group's
 		}
 	}
-	if err := retry(func() error { return unix.Fchmod(fd, mode) }); err != nil {
+	if err := retry(func() error { return unix.Fchmod(fd, own.mode) }); err != nil {
 		warning = "mode that JOURNAL has: " + err.Error()
 	}
 	if warning != "" && !d.adorned.Swap(true) {
