@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -108,12 +109,11 @@ func (s *search) below(brk *breakage) (*file, error) {
 		if err := s.scanBelow(f, brk.pos.Offset); err != nil {
 			return nil, err
 		}
-		s.begin(f)
-		return f, nil
+		return f, s.begin(f)
 	}
 	f, err := s.sealing(brk.pos)
 	if f != nil {
-		s.begin(f)
+		err = s.begin(f)
 		brk.err.Seq = max(f.scan.Next, s.firstLive)
 	} else if brk.linked {
 		brk.err.Seq = s.firstLive
@@ -121,12 +121,23 @@ func (s *search) below(brk *breakage) (*file, error) {
 	return f, err
 }
 
-// begin takes what a segment in which something is left says about dropped records.
-func (s *search) begin(f *file) {
+// begin takes what a segment in which something is left says about dropped records, and what is
+// damaged in it and costs none.
+func (s *search) begin(f *file) error {
+	f.gaps, f.index = f.scan.Gaps, nil
 	s.firstLive = max(s.firstLive, f.scan.FirstLive)
 	if j := s.d.journal; j != nil && f.ordinal <= j.Claim.Ordinal {
 		s.firstLive = max(s.firstLive, j.FirstLive)
 	}
+	if f.scan.Seal == nil {
+		return nil
+	}
+	err := f.seg.CheckIndex(f.scan)
+	if !errors.Is(err, segment.ErrIndex) {
+		return err
+	}
+	f.index = err
+	return nil
 }
 
 // scanBelow reads the frames below damage, those of a batch that it interrupts included.

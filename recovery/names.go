@@ -104,8 +104,8 @@ func printable(name string) string {
 
 // strangers finds the segments that are not of this journal. They are no part of it, unless it
 // misses a segment of that name. If they all are of another journal than the file JOURNAL, or if
-// there is no JOURNAL to tell which ones are strangers, that is corruption: bad.
-func (d *directory) strangers() (bad, err error) {
+// there is no JOURNAL to tell which ones are strangers, that is corruption: it returns the first.
+func (d *directory) strangers() (first *file, err error) {
 	var id segment.ID
 	var who string
 	mine := 0
@@ -134,7 +134,7 @@ func (d *directory) strangers() (bad, err error) {
 		}
 		j := d.journal
 		if j == nil || mine == 0 && max(j.Newest, j.Claim.Ordinal) > 0 {
-			return f.bad, nil
+			return f, nil
 		}
 		f.is, f.size = f.seg.Identity, f.seg.Size
 		err = errors.Join(err, f.seg.Drop())

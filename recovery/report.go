@@ -301,11 +301,7 @@ func (r *Report) addDamage(st *State) {
 
 // addRedundant lists the damage in a segment of the chain that costs no record.
 func (r *Report) addRedundant(st *State, f *file) {
-	gaps := f.gaps
-	if f == st.s.newest {
-		gaps = f.scan.Gaps
-	}
-	for _, g := range gaps {
+	for _, g := range f.gaps {
 		d := Damage{f.ordinal, f.name, g.From, 0, g.Err.Error(), true, true}
 		r.Damage = append(r.Damage, d)
 	}

@@ -38,13 +38,17 @@ func (s *search) run() error {
 		s.facts.newer, s.err = true, s.d.newer
 		return nil
 	}
-	var err error
-	if s.err, err = s.d.strangers(); err != nil || s.err != nil {
-		s.facts.foreign = s.err != nil
-		return err
-	}
 	if j := s.d.journal; j != nil {
 		s.claim = j.Claim
+	}
+	stranger, err := s.d.strangers()
+	if err != nil {
+		return err
+	}
+	if stranger != nil {
+		s.facts.foreign, s.err = true, stranger.bad
+		s.note(s.breakAt(stranger, 0, 0, reason(stranger.bad)))
+		return nil
 	}
 	if s.full {
 		s.readAhead()
@@ -129,7 +133,7 @@ func (s *search) pass(f *file) (passed bool, err error) {
 	if err != nil || len(sc.Gaps) == 0 {
 		return false, err
 	}
-	f.scan = sc
+	f.scan, f.gaps = sc, sc.Gaps
 	return sc.End >= s.claim.Offset && sc.FirstLive >= s.firstLive, s.learn(f)
 }
 
@@ -172,6 +176,7 @@ func (s *search) scanOpen(f *file) (err error) {
 			return err
 		}
 	}
+	f.gaps, f.index = nil, nil
 	if f.scan, err = f.seg.Scan(0); err != nil {
 		return err
 	}

@@ -224,6 +224,9 @@ func TestForeign(t *testing.T) {
 				ce.Segment != c.at {
 				t.Errorf("%s, %v", st.Label, st.Err)
 			}
+			if damage := st.Report.Damage; len(damage) == 0 || damage[len(damage)-1].Segment != c.at {
+				t.Errorf("damage %v, want segment %d", damage, c.at)
+			}
 		})
 	}
 }

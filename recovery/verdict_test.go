@@ -108,7 +108,19 @@ func TestOneAnswer(t *testing.T) {
 			d.start().append(4).roll()
 			d.firstLive = 3
 			d.append(1).sync().mark().done().flip(1, at(0)+20).flip(1, at(3)+20)
-		}, answer{verdict: Corrupt, at: pos(1, at(3)), seq: 4, first: 3, last: 3}},
+		}, answer{verdict: Corrupt, at: pos(1, at(3)), seq: 4, first: 3, last: 3,
+			redundant: []segment.Position{pos(1, at(0))}}},
+		{"a dropped record in what is left below a missing segment", func(d *dir) {
+			d.start().append(4).roll().append(1).roll()
+			d.firstLive = 3
+			d.append(1).sync().mark().done().flip(1, at(0)+20).remove(name(2))
+		}, answer{verdict: Corrupt, at: pos(2, 0), seq: 5, first: 3, last: 4,
+			redundant: []segment.Position{pos(1, at(0))}}},
+		{"the index of what is left below a missing segment", func(d *dir) {
+			d.start().append(4).roll().append(1).roll().append(1).sync().mark().done()
+			d.flip(1, at(4)+80).remove(name(2))
+		}, answer{verdict: Corrupt, at: pos(2, 0), seq: 5, first: 1, last: 4,
+			redundant: []segment.Position{pos(1, at(4)+80)}}},
 		{"a dropped record in the newest segment", func(d *dir) {
 			d.start().append(5).sync()
 			d.firstLive = 3

@@ -18,6 +18,14 @@ func (g *Gap) leaveOut(items []indexItem) (left []indexItem) {
 	return left
 }
 
+// withoutTimes returns a copy of the items in which no time is known.
+func withoutTimes(items []indexItem) (timeless []indexItem) {
+	for _, e := range items {
+		timeless = append(timeless, indexItem{delta: e.delta, at: e.at})
+	}
+	return timeless
+}
+
 // Slack says which damage costs no live record: [Segment.ScanPast].
 type Slack struct {
 	Claimed Offset // only damage below is passed over: above, frames may be torn

@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -114,6 +115,31 @@ func TestScanPast(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestScanPastTimes: damage that is passed over may hide the mark that says the time of what
+// follows. The index says it, too, and is not damaged.
+func TestScanPastTimes(t *testing.T) {
+	w := heapWriter(t, 8*MinSize)
+	mustAppend(t, w, "one")
+	at := w.Position().Offset
+	mustMark(t, w, Mark{Claim: w.Position(), FirstLive: 1, Time: testTime.Add(time.Hour)})
+	mustAppend(t, w, "two", strings.Repeat("three", 2000), strings.Repeat("four", 2000), "five")
+	mustSeal(t, w)
+	s := w.s
+	end := s.End()
+	s.m.b[at+20] ^= 1
+	sc, err := s.ScanPast(end, Slack{Claimed: end, Live: 2, Next: 6})
+	if err != nil || sc.Stop != nil || len(sc.Gaps) != 1 || len(sc.items) < 2 {
+		t.Fatalf("%+v, %v", sc, err)
+	}
+	if err := s.CheckIndex(sc); err != nil {
+		t.Error(err)
+	}
+	s.m.b[end+16] ^= 1 // the second entry
+	if err := s.CheckIndex(sc); !errors.Is(err, ErrIndex) {
+		t.Errorf("a damaged index: %v", err)
 	}
 }
 
