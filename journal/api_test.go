@@ -21,6 +21,8 @@ import (
 // smallSegments are the least that the public interface allows.
 var smallSegments = &journal.Options{SegmentSize: journal.MinSegmentSize}
 
+var levels = []journal.Durability{journal.Synced, journal.Published, journal.Interval}
+
 func mustOpen(t testing.TB, dir string, o *journal.Options) *journal.Journal {
 	t.Helper()
 	j, err := journal.Open(dir, o)

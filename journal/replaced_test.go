@@ -20,8 +20,6 @@ import (
 // What happens to the path of an open journal must not lead any operation to the files of another
 // one: a second journal, which the path leads to by then, is byte for byte what it was.
 
-var levels = []journal.Durability{journal.Synced, journal.Published, journal.Interval}
-
 // use does to a journal what makes it change names, and returns the records that it should have
 // then, and the first error.
 func use(j *journal.Journal) (want []string, err error) {

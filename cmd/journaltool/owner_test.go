@@ -14,8 +14,8 @@ import (
 	"mmjournal/internal/testutil/nobody"
 )
 
-// TestServiceKeepsItsJournal: root appends to the journal of a service, and truncates it, also where
-// that recovers it first. The service can go on, and so can the group that may read it.
+// TestServiceKeepsItsJournal: root appends to the journal of a service, and truncates it, also
+// where that recovers it first. The service can go on, and so can the group that may read it.
 func TestServiceKeepsItsJournal(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to be another user than the service")
