@@ -64,6 +64,7 @@ bench-smoke: ## the benchmark's own tests, and all of it with hardly any data
 
 reader: ## tests of the independent reader, docs/reader
 	$(PYTHON) docs/reader/test_reader.py
+	$(PYTHON) docs/reader/test_verdicts.py
 
 demo: ## write, kill, recover, resume, verify: the whole story
 	$(GO) run ./cmd/journaltool demo

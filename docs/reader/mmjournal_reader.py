@@ -3,7 +3,7 @@
 Prints "seq<TAB>payload in hex" for each live record; warnings and errors go to stderr.
 Exit codes: 0 intact (a torn tail is a warning), 1 damaged or corrupt, 2 usage, 3 anything else.
 """
-import argparse, array, binascii, bisect, errno, fcntl, functools, mmap, os, re, struct, sys
+import argparse, array, binascii, bisect, errno, fcntl, functools, mmap, os, re, stat, struct, sys
 
 PAGE, CHUNK, NAME, NOTHING = 4096, 1 << 20, "%016d.seg", (0, 0)  # NOTHING: a position before all others
 RECORD, BATCH, BATCH_END, MARK, LINK, SEAL, VOID = range(1, 8)
@@ -64,7 +64,7 @@ def read_copy(data):
     require(size == 0 or valid_size(size), "bad segment size %d" % size)
     require(base < 1 << 56 and link_fits(data[136:232], base, stand_in) if stand_in else not any(data[128:232]),
             "an impossible stand-in")
-    return generation, journal_id, newest, (claim, offset), live, stand_in and StandIn(stand_in, base, data[136:232])
+    return generation, journal_id, newest, (claim, offset), live, stand_in and (stand_in, base, data[136:232])
 
 def read_journal(data):
     """§2: the copy that counts, or None; what is wrong: [(offset, why)]."""
@@ -80,23 +80,49 @@ def read_journal(data):
         wrong.append((2 * PAGE, "too long"))
     return max(copies, key=lambda copy: copy[0], default=None), wrong
 
+class Scan:
+    """The valid frames of a segment up to `end`; `ends`: where each one ends, and `seqs`: the next seq there."""
+    def __init__(self, seq):
+        self.link = self.successor = self.newer = None  # successor: that the seal names, with its salt
+        self.said, self.gaps, self.marks = [], [], []   # said, by link and marks: highest claim, first live seq, offset
+        self.ends, self.seqs = array.array("Q", [PAGE]), array.array("Q", [seq])
+        self.index_is_right, self.stopped = True, False
+        self.base = self.next_seq = self.stop_seq = seq
+        self.end = self.stop = PAGE                     # stop: of the first frame that is not valid
+
+    def first(self):
+        """What the last link or mark says is the first live seq."""
+        return self.said[-1][2] if self.said else 0
+
+    def promised(self):
+        """The highest claim, with those of marks behind the end."""
+        return max([said[:2] for said in self.said[-1:]] + [mark[:2] for mark in self.marks], default=NOTHING)
+
 class Segment:
+    stray = None                                # what it is, if for certain no part of the journal
+
     def __init__(self, path, ordinal):
         self.path, self.ordinal, self.name = path, ordinal, os.path.basename(path)
-        self.link = self.successor = self.newer = self.fault = None  # successor: that a seal names, with its salt
+        self.fault, self.id = None, None
         self.seen = None                        # the identity, at first sight
-        self.base, self.end, self.said = 0, PAGE, []  # said, by link and marks: highest claim, first live seq, offset
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode):              # §1: such a file is never opened
+            self.stray = self.fault = "a symbolic link" if stat.S_ISLNK(mode) else (
+                "a directory" if stat.S_ISDIR(mode) else "no regular file")
+            return
         try:
             require(os.path.getsize(path) >= PAGE, "shorter than an identity")
             check_file(self.data[:PAGE], self.name, b"mmjseg\r\n", PAGE)
-            self.id, named, self.salt, size, _, features, *others = IDENTITY.unpack_from(self.data, 16)
+            self.id, self.named, self.salt, size, _, features, *others = IDENTITY.unpack_from(self.data, 16)
             self.recycled = features == 1
             if features > 1:
                 raise ValueError("%s: unknown features %#x" % (self.name, features))
-            require(named == ordinal, "has another ordinal, %d" % named)
+            sound = self.named and self.salt and valid_size(size) and (
+                any(others) or not any(self.data[76:PAGE - 4]))
+            if not sound: self.id = None
+            require(self.named == ordinal, "has another ordinal, %d" % self.named)
             require(size == len(self.data) and valid_size(size), "bad size %d" % size)
-            require(self.salt and (any(others) or not any(self.data[76:PAGE - 4])), "zero salt, or other bytes not zero")
-            self.scan()
+            require(sound, "zero salt, or other bytes not zero")
         except Damaged as damaged:
             self.fault = str(damaged)
 
@@ -114,17 +140,18 @@ class Segment:
             raise ValueError("%s: is another segment by now; a writer is at work" % self.name)
         return data
 
-    def frame(self, at):
-        """(offset behind it, kind, seq) of the frame at `at`; zeros if one of §4's conditions 1 to 4, 8 is not met."""
+    def frame(self, at, base=None):
+        """(offset behind it, kind, seq) of the frame at `at`; zeros if one of §4's conditions 1 to 4 is not met, or,
+        with the segment's base seq, 8. Kinds that are not known are returned, with bad sizes they are not."""
         data = self.data
         length, crc, word = HEAD.unpack_from(data, at) if at + 16 <= len(data) else (0, 0, 0)
         end, kind, seq, salt = at + length + -length % 8, word & 255, word >> 8, self.salt ^ (at << 29 | length)
         good = 16 <= length and end <= len(data) and crc == crc32c(data[at + 16:at + length] + TRAILER.pack(salt, word))
         least, most = PAYLOAD_SIZES.get(kind, (0, length))
         good = good and not any(data[at + length:end]) and least <= length - 16 <= most
-        return (end, kind, seq) if good and self.makes_sense(at, end, kind, seq) else (0, 0, 0)
+        return (end, kind, seq) if good and (base is None or self.makes_sense(at, end, kind, seq, base)) else (0, 0, 0)
 
-    def makes_sense(self, at, end, kind, seq):
+    def makes_sense(self, at, end, kind, seq, base):
         """§4's condition 8."""
         if kind == LINK:
             return link_fits(self.data[at + 16:end], seq, self.ordinal)
@@ -134,49 +161,105 @@ class Segment:
             return good and claim[1] < 1 << 63
         if kind == SEAL:
             records, _, _, successor, _, index, _, _, zero = SEAL_PAYLOAD.unpack_from(self.data, at + 16)
-            return successor and (records, index, zero) == (seq - self.base, end, 0)
+            return successor and (records, index, zero) == (seq - base, end, 0)
         return True
 
-    def scan(self):
-        """Reads the valid frames: where each one ends, and what the next seq is there."""
+    @functools.cached_property
+    def whole(self):
+        return self.scan()
+
+    def scan_to(self, limit):
+        """scan(limit), from the whole one if that has come across."""
+        whole = self.whole
+        i = bisect.bisect_left(whole.ends, limit)
+        if i == len(whole.ends) or whole.ends[i] != limit:
+            return self.scan(limit)
+        scan = Scan(whole.base)
+        scan.link, scan.ends, scan.seqs, scan.end, scan.next_seq = (
+            whole.link, whole.ends, whole.seqs, limit, whole.seqs[i])
+        scan.said = [said for said in whole.said if said[3] < limit]
+        if i == len(whole.ends) - 1:
+            scan.successor, scan.index_is_right = whole.successor, whole.index_is_right
+        return scan
+
+    def scan(self, limit=0, claimed=0, live=0, following=0):
+        """Reads the valid frames, with a limit those that end there or before. It passes over damage below `claimed`
+        that costs no live record (§6.4)."""
         at, seq, batch, index = PAGE, self.frame(PAGE)[2], None, {}
-        self.base, self.ends, self.seqs = seq, array.array("Q", [at]), array.array("Q", [seq])
-        while not self.successor:
-            end, kind, found = self.frame(at)
+        scan, base = Scan(seq), seq
+        while not scan.successor and not (limit and at >= limit):
+            end, kind, found = self.frame(at, base)
             fits = BATCH <= kind <= BATCH_END if batch else kind != BATCH_END
             if end and not RECORD <= kind <= VOID:
-                self.newer = "%s at offset %d: a frame of unknown kind %#x" % (self.name, at, kind)
-            if not end or found != seq or (kind == LINK) != (at == PAGE) or not fits or self.newer:
-                break
+                scan.newer = "%s at offset %d: a frame of unknown kind %#x" % (self.name, at, kind)
+            if not end or found != seq or (kind == LINK) != (at == PAGE) or not fits or scan.newer or (
+                    limit and end > limit):
+                to = scan.link and at < claimed and not scan.newer and self.passes(
+                    at, seq, bool(batch), base, limit, live, following)
+                if not to:
+                    scan.stopped = True
+                    break
+                scan.gaps.append((at, to))
+                if seq <= live:
+                    seq = live
+                    batch = (to, seq) if BATCH <= self.frame(to)[1] <= BATCH_END else None
+                at = to
+                scan.ends.append(at)
+                scan.seqs.append(seq)
+                continue
             if kind == LINK:
-                self.link = LINK_PAYLOAD.unpack_from(self.data, at + 16)
-                *_, first, claim, offset, time, _ = self.link
-                self.said.append((claim, offset, first, at))
+                scan.link = LINK_PAYLOAD.unpack_from(self.data, at + 16)
+                *_, first, claim, offset, time, _ = scan.link
+                scan.said.append((claim, offset, first, at))
             elif kind == MARK:
                 *claim, first, time, _ = MARK_PAYLOAD.unpack_from(self.data, at + 16)
-                self.said.append((*max(tuple(claim), self.said[-1][:2]), first, at))
+                scan.said.append((*max(tuple(claim), scan.said[-1][:2]), first, at))
             elif kind <= BATCH_END:
-                index.setdefault(at // PAGE, INDEX_ENTRY.pack(seq - self.base, at // 8, time))
+                index.setdefault(at // PAGE, INDEX_ENTRY.pack(seq - base, at // 8, time))
                 batch = (batch or (at, seq)) if kind == BATCH else None
                 seq += 1
             elif kind == SEAL:
-                seal, want = SEAL_PAYLOAD.unpack_from(self.data, at + 16), b"".join(index.values())
-                self.index_is_right = self.data[end:end + len(want)] == want and seal[6:8] == (
-                    len(index), crc32c(want + struct.pack("<Q", self.salt)))
-                self.successor = seal[3:5]
+                seal = SEAL_PAYLOAD.unpack_from(self.data, at + 16)
+                scan.successor = seal[3:5]
+                scan.index_is_right = self.index_fits(end, seal[6], seal[7], index, scan.gaps)
             at = end
-            self.ends.append(at)
-            self.seqs.append(seq)
-        self.end, self.next_seq = batch or (at, seq)  # without a batch that is not complete
+            scan.ends.append(at)
+            scan.seqs.append(seq)
+        scan.stopped = scan.stopped or bool(limit and at != limit)
+        scan.stop, scan.stop_seq = at, seq
+        scan.end, scan.next_seq = (at, seq) if limit and at == limit else batch or (at, seq)
+        scan.marks = self.marks_from(scan.end) if scan.stopped else []
+        return scan
 
-    def break_before(self, end, seq, refuse):
-        """Where the valid frames fail to reach exactly to `end` with `seq` as the next seq; None if they do."""
-        i = bisect.bisect_left(self.ends, end)
-        if self.newer and i == len(self.ends) and refuse:
-            raise ValueError(self.newer)
-        if i == len(self.ends) or self.ends[i] != end:
-            return self.ends[i - 1]
-        return None if self.seqs[i] == seq else PAGE
+    def passes(self, at, seq, in_batch, base, limit, live, following):
+        """§6.4: where frames go on after damage at `at` that costs no live record; 0 if it costs one."""
+        if seq <= live:
+            return self.find(at + 8, limit or len(self.data), live)
+        if limit and not in_batch and seq == following:
+            return limit
+        if limit and not in_batch and seq == base:
+            return self.find(at + 8, limit, base)
+        return 0
+
+    def find(self, start, end, seq):
+        """Where from `start` to `end` the first frame with that seq is; 0 if there is none. No link counts."""
+        for at in range(start, end - 15, 8):
+            word = HEAD.unpack_from(self.data, at)[2]
+            if word >> 8 == seq and word & 255 != LINK and RECORD <= word & 255 <= VOID and self.frame(at)[0]:
+                return at
+        return 0
+
+    def index_fits(self, at, count, crc, index, gaps):
+        """§5: the index is right, as far as no page that damage was passed over in is concerned."""
+        raw, want = self.data[at:at + 16 * count], b"".join(index.values())
+        if len(raw) != 16 * count or crc32c(raw + struct.pack("<Q", self.salt)) != crc:
+            return False
+        if not gaps:
+            return raw == want
+        def known(entries):
+            return [e[:2] for e in INDEX_ENTRY.iter_unpack(entries)
+                    if not any(a // PAGE <= e[1] * 8 // PAGE <= b // PAGE for a, b in gaps)]
+        return known(raw) == known(want)
 
     def used_end(self, start):
         """The offset behind the last byte from `start` on that is not zero, or follows (§3.1); `start` if all are."""
@@ -191,9 +274,9 @@ class Segment:
         return max([start + len(page)] + [at + 56 for at in self.mark_places(start, len(self.data))])
 
     def mark_places(self, start, end):
-        """Where from `start` to `end` there are marks (§6 step 2)."""
+        """Where from `start` to `end` there are marks (§6.3 step 2)."""
         found = (m.start() for m in MARK_HEADER.finditer(self.data, start, end))
-        return [at for at in found if at % 8 == 0 and self.frame(at)[0]]
+        return [at for at in found if at % 8 == 0 and self.frame(at, 0)[0]]
 
     def marks_from(self, start):
         """The payloads of all marks from `start` on."""
@@ -201,115 +284,279 @@ class Segment:
         return [MARK_PAYLOAD.unpack_from(self.data, at + 16) for at in self.mark_places(start, end)]
 
 class StandIn:
-    """§6: the segment whose link JOURNAL holds; it has no file and no records."""
-    name, salt, data, end, ends = "JOURNAL", 0, b"", PAGE + 112, ()
-    successor = newer = fault = None
+    """§6.2: the segment whose link JOURNAL holds; it has no file and no records."""
+    name, salt, data, fault, stray = "JOURNAL", 0, b"", None, None
 
-    def __init__(self, ordinal, base, payload):
-        self.ordinal, self.base, self.next_seq, self.link = ordinal, base, base, LINK_PAYLOAD.unpack_from(payload)
-        *_, first, claim, offset, _, _ = self.link
-        self.said = [(claim, offset, first, PAGE)]
+    def __init__(self, journal_id, ordinal, base, payload):
+        self.id, self.ordinal, self.whole = journal_id, ordinal, Scan(base)
+        self.whole.link = LINK_PAYLOAD.unpack_from(payload)
+        self.whole.end = self.whole.stop = PAGE + 112
+        self.whole.ends = self.whole.seqs = array.array("Q")  # there are no frames to be read
+        *_, first, claim, offset, _, _ = self.whole.link
+        self.whole.said = [(claim, offset, first, PAGE)]
 
-    def marks_from(self, start):
-        return []
+    def scan(self, *_):
+        return self.whole
 
     def used_end(self, start):
         return start
 
 class Journal:
+    """What §6 says of a directory. found: {(what, file, offset): why}; what is left: chain, [(segment, scan)], newest
+    first, and first, the first live seq; breaks: where what was promised is damaged or missing."""
     def __init__(self, path):
-        self.chain, self.claim, self.recorded, self.left, self.found = [], NOTHING, 0, NOTHING, {}  # found: (what, file, offset): why; left:
-        # claimed segment and first live seq in JOURNAL
-        files = {n: os.path.join(path, n) for n in os.listdir(path) if os.path.isfile(os.path.join(path, n))}
-        names = {int(n[:16]): n for n in sorted(files) if re.fullmatch(r"[0-9]{16}\.seg", n) and int(n[:16])}
-        if not names and "JOURNAL" not in files:
+        self.chain, self.newest, self.first, self.claim, self.breaks, self.found = [], None, 0, NOTHING, [], {}
+        self.journal_id = self.named = self.recorded = None  # named: the highest ordinal that JOURNAL names
+        self.left = NOTHING                             # the ordinal of JOURNAL's claim, and its first live seq
+        names = sorted(os.listdir(path))
+        files = {int(n[:16]): n for n in names if re.fullmatch(r"[0-9]{16}\.seg", n) and int(n[:16])}
+        if not files and "JOURNAL" not in names:
             raise ValueError("not a journal")
-        self.segments = {n: Segment(files[name], n) for n, name in names.items()}
-        journal_id = next((s.id for s in self.segments.values() if not s.fault), None)
+        self.segments = {n: Segment(os.path.join(path, name), n) for n, name in files.items()}
+        self.read_journal(os.path.join(path, "JOURNAL"))
+        if not files and self.named is None and any(is_foreign(n) for n in names):
+            raise ValueError("not a journal")
+        if self.find_strangers():
+            self.good = {n: s for n, s in self.segments.items() if not s.fault}
+            self.find_newest()
+        self.collect()
+
+    def read_journal(self, path):
         try:
-            require("JOURNAL" in files, "missing")
-            with open(files["JOURNAL"], "rb") as f:
+            require(os.path.lexists(path), "missing")
+            require(stat.S_ISREG(os.lstat(path).st_mode), "not a regular file")
+            with open(path, "rb") as f:
                 copy, wrong = read_journal(f.read(2 * PAGE + 1))
             require(copy, "; ".join(dict.fromkeys(why for _, why in wrong)))
-            self.found.update({("bad copy", "JOURNAL", at): ": %s; it is left out" % why for at, why in wrong})
-            _, journal_id, self.recorded, self.claim, live, stand_in = copy
-            self.left = self.claim[0], live
-            if stand_in:                        # a file with its ordinal is not the journal's
-                stand_in.id = journal_id
-                self.segments = dict(sorted({**self.segments, stand_in.ordinal: stand_in}.items()))
         except Damaged as fault:
-            self.found["corrupt", "JOURNAL", 0] = ": %s" % fault
-        for seg in self.segments.values():
-            seg.fault = seg.fault or (None if seg.id == journal_id else "belongs to another journal")
-        self.good = {n: s for n, s in self.segments.items() if not s.fault}
-        self.check_end(*self.find_newest())
-        for seg in (s for s, end in self.chain if s.successor and s.end == end and not s.index_is_right):
-            what = "corrupt" if self.claim[0] > seg.ordinal else "torn index"
-            self.found[what, seg.name, seg.end] = ": the index does not agree with the frames"
+            self.found["damaged", "JOURNAL", 0] = ": %s" % fault
+            return
+        self.found.update({("bad copy", "JOURNAL", at): ": %s; it is left out" % why for at, why in wrong})
+        _, self.journal_id, recorded, self.claim, live, stand_in = copy
+        self.left, self.named = (self.claim[0], live), max(recorded, self.claim[0])
+        if stand_in:                            # a file with its ordinal is not the journal's
+            stand_in = StandIn(self.journal_id, *stand_in)
+            self.segments = dict(sorted({**self.segments, stand_in.ordinal: stand_in}.items()))
 
-    def walk_back(self, seg, first, broken):
-        """§6 step 3: ([(segment, end)] newest first, claim, break). If broken: what is certain, below all breaks."""
-        chain, claim, end = [], NOTHING, seg.end
-        while seg:
-            chain.append((seg, end))
-            ordinal, salt, end = seg.link[:3]
-            if seg.base <= first or not ordinal:
-                break
-            prev, at = self.good.get(ordinal), 0
-            if prev and prev.salt == salt and end <= len(prev.data):
-                at = prev.break_before(end, seg.base, not broken)
-                claim = max([claim] + [said[:2] for said in prev.said if said[3] < end])
-            if at is not None:
-                chain, broken = [], broken or (ordinal, at)
-                if not (at and prev.link):      # then only a seal can say what is below
-                    prev = next((s for s in reversed(self.good.values()) if s.link and s.ordinal < ordinal), None)
-                    prev, at = (prev, prev.end) if prev and prev.successor == (ordinal, salt) else (None, 0)
-                end = min(at, prev.end) if prev else 0
-            seg = prev
-        return chain, claim, broken
+    def find_strangers(self):
+        """§6.2: which files are no part of the journal. False if they leave no journal to be read."""
+        good = [s for s in self.segments.values() if not s.fault]
+        ours = self.journal_id or next((s.id for s in good), None)
+        strange = [s for s in good if s.id != ours]
+        for seg in strange:
+            seg.fault = "belongs to another journal"
+        if strange and (self.named is None or self.named and len(strange) == len(good)):
+            self.breaks = [(strange[0].ordinal, 0)]
+            return False
+        for seg in (s for s in self.segments.values() if s.id and s.fault):
+            original = self.segments.get(seg.named)
+            if seg.id != ours:
+                seg.stray = "segment %d of another journal" % seg.named
+            elif seg.named != seg.ordinal:
+                copied = original and not original.fault and original.salt == seg.salt
+                seg.stray = ("a copy of segment %d" if copied else "segment %d under another name") % seg.named
+        return True
+
+    def learn(self, scan):
+        if scan.newer:
+            raise ValueError(scan.newer)
+        self.claim = max(self.claim, scan.promised())
 
     def find_newest(self):
-        """§6 steps 0 to 4; sets chain, first and claim. Returns the newest, and where its chain breaks."""
-        behind = []                             # the highest marks that are not among the candidate's valid frames
+        """§6.3."""
         for seg in reversed(self.good.values()):
-            marks = [] if seg.successor else seg.marks_from(seg.end)
-            self.claim, behind = max([self.claim] + [said[:2] for said in seg.said[-1:] + marks]), behind or marks
-            if seg.newer:
-                raise ValueError(seg.newer)
-            if not seg.link: continue
-            broken = (seg.ordinal, seg.end) if (seg.ordinal, seg.end) < self.claim else None
-            self.first = (seg.said + (behind if broken else []))[-1][2]
-            chain, claim, broken = self.walk_back(seg, self.first, broken)
-            if not broken or broken < max(self.claim, claim):  # else it was never made durable
-                self.chain, self.claim = chain, max(self.claim, claim)
-                return seg, broken
+            n, scan = seg.ordinal, seg.whole
+            self.learn(scan)
+            if not scan.link:
+                if self.claim[0] == n:          # it cannot be a candidate, and its records are promised
+                    self.first = scan.marks[-1][2] if scan.marks else 0
+                    return self.refuse((n, PAGE), n)
+                continue
+            if self.claim[0] > n:
+                return self.refuse(self.claimed(), n)
+            if (n, scan.end) < self.claim:
+                self.first = max(scan.first(), scan.marks[-1][2] if scan.marks else 0)
+                scan = seg.scan(0, self.claim[1], self.first)
+                self.learn(scan)
+                if not scan.gaps or scan.end < self.claim[1] or scan.first() < self.first:
+                    return self.refuse((n, scan.stop), n)
+            chain, broken = self.walk_back(seg, scan, scan.first())
+            if not broken:
+                self.newest, self.chain = seg, chain
+                return self.check_end(seg, scan)
+            if broken < self.claim:
+                self.first = scan.first()
+                return self.refuse(broken, n)   # else it was never made durable
+        if self.claim[0]:
+            return self.refuse(self.claimed(), 0)
+        return self.check_above()
+
+    def claimed(self):
+        return self.claim[0], PAGE if self.claim[0] in self.good else 0
+
+    def walk_back(self, seg, scan, live):
+        """§6.3 step 3: ([(segment, scan)], newest first; or where the chain breaks)."""
+        chain = [(seg, scan)]
+        while scan.base > live and scan.link[0]:
+            (ordinal, salt, end), base = scan.link[:3], scan.base
+            seg = self.good.get(ordinal)
+            if not seg or seg.salt != salt or end > len(seg.data):
+                return [], (ordinal, 0)
+            scan = seg.scan_to(end)
+            self.learn(scan)
+            claimed = end if self.claim >= (ordinal, end) else self.claim[1] if self.claim[0] == ordinal else 0
+            if scan.stopped and claimed:
+                scan = seg.scan(end, claimed, live, base)
+                self.learn(scan)
+            if scan.stopped:
+                return [], (ordinal, scan.stop)
+            if scan.next_seq != base:
+                return [], (ordinal, PAGE)
+            chain.append((seg, scan))
+        return chain, None
+
+    def check_end(self, newest, scan):
+        """§6.3, what else is corrupt: rows 7 to 11."""
+        if self.check_above(newest, scan):
+            if not self.chain[-1][1].base <= scan.first() <= scan.next_seq:
+                self.first = scan.first()
+                self.refuse((newest.ordinal, scan.said[-1][3]), newest.ordinal)
+            else:
+                self.first = scan.first()
+
+    def check_above(self, newest=None, scan=None):
+        top = newest.ordinal if newest else 0
+        successor, salt = scan and scan.successor or NOTHING
+        if successor and (successor not in self.good or self.good[successor].salt != salt):
+            return self.refuse((successor, 0), top)
+        above = [n for n, s in self.segments.items()
+                 if n > top and not (s.stray and self.named is not None and n > self.named)]
+        lost = next((n for n in above if self.segments[n].fault), 0)
+        if not lost and newest:
+            lost = next((a + 1 for a, b in zip([top] + above, above) if b != a + 1), 0)
+        if lost and newest and not self.may_be_linked(top):  # never linked: it has cut off nothing
+            self.breaks, self.newest, self.first = [(lost, 0)], None, scan.first()
+            return False
+        if not lost and self.named and self.named > top and self.named not in self.segments:
+            lost = self.named
+        if lost:
+            return self.refuse((lost, 0), top)
+        return True
+
+    def may_be_linked(self, top):
+        """The highest segment above `top` that is missing or bad, and may have been linked to anywhere; 0: none is."""
+        most, lost, last = self.named, 0, top
+        if most is None:
+            most = 1 << 64
+        elif most > top and most not in self.good:
+            return most
+        for n, seg in self.segments.items():
+            if n <= top or seg.stray and n > most:
+                continue
+            if top and min(n - 1, most) > last:
+                lost = min(n - 1, most)
+            if seg.fault and n <= most:
+                lost = n
+            last = n
+        return lost
+
+    def refuse(self, broken, top):
+        """§6.5, what is left of a corrupt journal: below the damage, and below every break further back."""
+        self.newest, self.chain, self.breaks = None, [], [broken]
+        lost = self.may_be_linked(top)
+        if lost > broken[0]:
+            broken = lost, 0
+            self.breaks.append(broken)
+        while broken:
+            seg, scan = self.below(*broken)
+            if not seg:
+                break
+            self.first = max([self.first, scan.first()] + [self.left[1]] * (seg.ordinal <= self.left[0]))
+            self.chain, broken = self.walk_back(seg, scan, self.first)
+            if broken and broken not in self.breaks:
+                self.breaks.append(broken)
+        return False
+
+    def below(self, n, at):
+        """The segment that begins what is left below a break: the damaged one, or one whose seal names it."""
+        seg = self.good.get(n)
+        if seg and at > PAGE and not isinstance(seg, StandIn):
+            scan = seg.scan_to(at)
+            return seg, seg.scan(at, at, self.first) if scan.stopped else scan
+        for below in reversed([s for o, s in self.good.items() if o < n and not isinstance(s, StandIn)]):
+            scan = below.whole
+            if scan.stopped and scan.stop_seq <= self.first and self.claim[0] > below.ordinal:
+                scan = below.scan(0, len(below.data), self.first)
+            if scan.successor and scan.successor[0] == n and (not at or scan.successor[1] == seg.salt):
+                return below, scan
         return None, None
 
-    def check_end(self, newest, broken):
-        """The rest of §6: what else is corrupt, and what the end looks like."""
-        top, end = (newest.ordinal, newest.end) if newest else NOTHING
-        successor, salt = newest and newest.successor or NOTHING
-        above = [n for n in self.segments if n > top]
-        lost = {n: "missing" for a, b in zip([top] + above, above)
-                if newest and a + 1 < b for n in (a + 1, b - 1)}
-        lost.update({n: "missing" for n in (max(self.recorded, top), successor) if n and n not in self.segments})
-        lost.update({n: s.fault or "another than the seal names" for n, s in self.segments.items()
-                     if s.fault or n == successor and s.salt != salt})
-        self.found.update({("corrupt", NAME % n, 0): ": " + why for n, why in lost.items()})
-        if self.claim[0] and (top, end) < self.claim:
-            broken = self.claim[0], 0 if self.claim[0] not in self.good else end if self.claim[0] == top else PAGE
-        if broken:
-            self.found["corrupt", NAME % broken[0], broken[1]] = ": damaged or lost, below the claim %d:%d" % self.claim
-        elif newest and not self.chain[-1][0].base <= self.first <= newest.next_seq:
-            self.found["corrupt", newest.name, newest.said[-1][3]] = ": first live seq %d is not there" % self.first
-        if any(n > top and n != successor for n in [*lost, *(broken or ())[:1]]):
-            self.chain = []                     # what lies there may have cut off any part of what is below
-        if (broken or lost) and self.chain and self.chain[0][0].ordinal <= self.left[0]:
-            self.first = max(self.first, self.left[1])
-        tails = [(newest, end)] * bool(newest and not successor) + [(self.segments[n], PAGE) for n in above]
-        for seg, end in () if broken else tails:
+    def collect(self):
+        """Says what was found."""
+        for n, at in self.breaks:
+            seg, why = self.segments.get(n), "damaged or lost, below the claim %d:%d" % self.claim
+            if not at:
+                why = "missing" if not seg else seg.fault or "another segment than the one that is named"
+            elif seg and seg.whole.said and at == seg.whole.said[-1][3] and seg.whole.first() == self.first:
+                why = "first live seq %d is not there, or %s" % (self.first, why)
+            self.found["corrupt", NAME % n, at] = ": " + why
+        for seg, scan in self.chain:
+            for at, to in scan.gaps:
+                self.found["damaged", seg.name, at] = ", %d bytes; no live record is lost" % (to - at)
+            if scan.successor and not scan.index_is_right:
+                what = "damaged" if self.claim[0] > seg.ordinal else "torn index"
+                self.found[what, seg.name, scan.end] = ": the index does not agree with the frames"
+        for n, seg in self.segments.items():
+            if seg.stray and (n, 0) not in self.breaks:
+                self.found["stray", seg.name, 0] = ": %s, and no part of this journal" % seg.stray
+            elif seg.fault and not seg.stray and not self.breaks:
+                self.found["damaged", seg.name, 0] = ": %s; no live record is lost" % seg.fault
+        if self.breaks:
+            return
+        tails = [(seg, scan.end) for seg, scan in self.chain[:1] if not scan.successor]
+        tails += [(s, PAGE) for n, s in self.segments.items() if n > (self.newest.ordinal if self.newest else 0)]
+        for seg, end in tails:
             if not seg.fault and seg.used_end(end) > end:
                 self.found["torn tail", seg.name, end] = ", %d bytes" % (seg.used_end(end) - end)
+
+    def verdict(self):
+        return "corrupt" if self.breaks else "damaged" if self.damage() else "intact"
+
+    def damage(self):
+        return sorted((where, why) for where, why in self.found.items() if where[0] in ("corrupt", "damaged"))
+
+    def records(self):
+        """(seq, payload) of each live record."""
+        for seg, scan in reversed(self.chain):
+            gaps = dict(scan.gaps)
+            for at in scan.ends[:bisect.bisect_left(scan.ends, scan.end)]:
+                if at in gaps:
+                    continue
+                length, _, word = HEAD.unpack_from(seg.data, at)
+                if word & 255 <= BATCH_END and word >> 8 >= self.first:
+                    yield word >> 8, seg.data[at + 16:at + length]
+
+def is_foreign(name):
+    """§1: a name that is neither the journal's nor ignored."""
+    own = re.fullmatch(r"(JOURNAL|LOCK|[0-9]{16}\.seg)(\.tmp)?", name) and not name.startswith("0" * 16)
+    return not (own or name.startswith(".") or name == "lost+found")
+
+def read(path, scans=20):
+    """§1: a writer may change the files meanwhile, so apparent damage counts only if the next scan finds the same."""
+    before = None
+    for _ in range(scans + 1):
+        journal = error = None
+        try:
+            journal = Journal(path)
+            found = journal.damage()
+        except (OSError, ValueError, MemoryError) as e:
+            error = e
+            found = [str(e)]
+        if not found or found == before:
+            if error: raise error
+            return journal
+        before = found
+    raise error or ValueError("the journal changed during every scan; the last one found %s" % (found,))
 
 def main():
     parser = argparse.ArgumentParser(description="Reads and verifies a journal (see segment/FORMAT.md).")
@@ -317,17 +564,14 @@ def main():
     parser.add_argument("directory")
     args = parser.parse_args()
     try:
-        journal = Journal(args.directory)
-        for seg, end in reversed([] if args.quiet else journal.chain):
-            for at in seg.ends[:bisect.bisect_left(seg.ends, end)]:
-                length, _, word = HEAD.unpack_from(seg.data, at)
-                if word & 255 <= BATCH_END and word >> 8 >= journal.first:
-                    sys.stdout.buffer.write(b"%d\t%s\n" % (word >> 8, binascii.hexlify(seg.data[at + 16:at + length])))
+        journal = read(args.directory)
+        for seq, payload in () if args.quiet else journal.records():
+            sys.stdout.buffer.write(b"%d\t%s\n" % (seq, binascii.hexlify(payload)))
         sys.stdout.buffer.flush()
     except (OSError, ValueError, MemoryError) as error:
         sys.exit(print("%s: %s" % (args.directory, error), file=sys.stderr) or 3)
     for where, why in sorted(journal.found.items()):
         print("%s: %s at offset %d" % where + why, file=sys.stderr)
-    sys.exit(any(what == "corrupt" for what, _, _ in journal.found))
+    sys.exit(journal.verdict() != "intact")
 
 if __name__ == "__main__": main()

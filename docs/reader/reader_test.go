@@ -115,18 +115,49 @@ func lines(t *testing.T, j *journal.Journal) string {
 	return b.String()
 }
 
-// truth is what the Go code says of a journal on the disk: an exit code, and its records.
-func truth(t *testing.T, dir string) (code int, records string) {
+// answer is what a reader says of a journal.
+type answer struct {
+	Verdict string   // of package recovery; "refused" if newer software made it, or there is none
+	Corrupt []string // the places where it costs records: "FILE OFFSET"
+	Damaged []string // the places where damage costs none
+	Records string
+}
+
+func (a *answer) equal(b *answer) bool {
+	return a.Verdict == b.Verdict && a.Records == b.Records &&
+		slices.Equal(a.Corrupt, b.Corrupt) && slices.Equal(a.Damaged, b.Damaged)
+}
+
+// String leaves most of the records out.
+func (a *answer) String() string {
+	return fmt.Sprintf("%s, corrupt at %q, damaged at %q, %d records: %.99q", a.Verdict, a.Corrupt,
+		a.Damaged, strings.Count(a.Records, "\n"), a.Records)
+}
+
+// truth is what the Go code says of a journal on the disk.
+func truth(t *testing.T, dir string) *answer {
 	t.Helper()
 	r, err := recovery.Inspect(dir, true)
+	if errors.Is(err, journal.ErrVersion) || errors.Is(err, recovery.ErrNotExist) {
+		return &answer{Verdict: "refused"}
+	}
 	must(t, err)
-	if r.Verdict != recovery.Intact {
-		code = 1
+	a := &answer{Verdict: string(r.Verdict)}
+	for _, d := range r.Damage {
+		place := fmt.Sprintf("%s %d", d.File, d.Offset)
+		if d.Redundant {
+			a.Damaged = append(a.Damaged, place)
+		} else {
+			a.Corrupt = append(a.Corrupt, place)
+		}
 	}
 	j, err := journal.OpenReadOnly(dir, &journal.Options{ReadDamaged: true, VerifyOnOpen: true})
 	must(t, err)
 	defer j.Close()
-	return code, lines(t, j)
+	a.Records = lines(t, j)
+	slices.Sort(a.Corrupt)
+	slices.Sort(a.Damaged)
+	return a
 }
 
 // serve has one Python process read many journals: a directory a line, answered by an object.
@@ -151,6 +182,36 @@ for line in sys.stdin:
 type result struct {
 	Code            int
 	Lines, Messages string
+}
+
+// answer is what the exit code, the output and the messages of the Python reader say.
+func (r *result) answer() *answer {
+	a := &answer{Verdict: "intact", Records: r.Lines}
+	for line := range strings.Lines(r.Messages) {
+		var what, file string
+		var offset uint64
+		if n, _ := fmt.Sscanf(line, "%s %s at offset %d", &what, &file, &offset); n < 3 {
+			continue
+		}
+		place := fmt.Sprintf("%s %d", file, offset)
+		switch what {
+		case "corrupt:":
+			a.Corrupt = append(a.Corrupt, place)
+		case "damaged:":
+			a.Damaged = append(a.Damaged, place)
+		}
+	}
+	switch {
+	case r.Code == 3:
+		a.Verdict = "refused"
+	case r.Code == 1 && len(a.Corrupt) > 0:
+		a.Verdict = "corrupt"
+	case r.Code == 1:
+		a.Verdict = "damaged"
+	}
+	slices.Sort(a.Corrupt)
+	slices.Sort(a.Damaged)
+	return a
 }
 
 // start starts the Python reader; the function that it returns has it read a journal.
@@ -189,15 +250,12 @@ func TestReader(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			check := func(what, dir, want string) {
 				t.Helper()
-				code, records := truth(t, dir)
-				got := read(dir)
-				if code != 0 || records != want {
-					t.Errorf("%s: Go says %d, %d bytes of records; want 0, %d",
-						what, code, len(records), len(want))
+				intact := &answer{Verdict: "intact", Records: want}
+				if got := truth(t, dir); !got.equal(intact) {
+					t.Errorf("%s: Go says\n%v, want\n%v", what, got, intact)
 				}
-				if got.Code != 0 || got.Lines != want {
-					t.Errorf("%s: the reader says %d, %d bytes of records; want 0, %d\n%s",
-						what, got.Code, len(got.Lines), len(want), got.Messages)
+				if got := read(dir); !got.answer().equal(intact) {
+					t.Errorf("%s: the reader says\n%v, want\n%v\n%s", what, got.answer(), intact, got.Messages)
 				}
 			}
 			dir := t.TempDir()
@@ -241,11 +299,11 @@ func tear(t *testing.T, dir string) string {
 	return dir
 }
 
-// TestReaderOnDamage damages a journal, open or closed, in one place at a time. The two readers
-// come to the same verdict, and what the Python reader prints are the first records of the
-// undamaged journal.
+// TestReaderOnDamage damages a journal, open or closed, in one place at a time, or in two. The two
+// readers come to the same verdict, about the same places, and show the same records: the first
+// ones of the undamaged journal, unless files are missing or misplaced, too.
 func TestReaderOnDamage(t *testing.T) {
-	runs := int(torture.Count(2, 6, 20))
+	runs := int(torture.Count(2, 6, 60))
 	read := start(t)
 	for i, name := range slices.Sorted(maps.Keys(scripts)) {
 		t.Run(name, func(t *testing.T) {
@@ -257,23 +315,28 @@ func TestReaderOnDamage(t *testing.T) {
 			records := lines(t, j)
 			crashed := copyDir(t, dir)
 			must(t, j.Close())
-			counts := map[int]int{}
+			counts := map[string]int{}
 			for _, whole := range []string{crashed, dir} {
-				for range runs {
+				for i := range runs {
 					d := copyDir(t, whole)
 					what := damage(t, d, r)
-					code, _ := truth(t, d)
-					got := read(d)
-					if got.Code != code {
-						t.Errorf("%s: the reader says %d, Go says %d\n%s", what, got.Code, code, got.Messages)
+					if i%2 > 0 {
+						what += ", " + damage(t, d, r)
+					} else if i%4 == 2 {
+						what += ", " + misplace(t, d, r)
 					}
-					if !strings.HasPrefix(records, got.Lines) {
+					want, got := truth(t, d), read(d)
+					if !got.answer().equal(want) {
+						t.Errorf("%s:\nthe reader says %v\nGo says         %v\n%s", what, got.answer(), want,
+							got.Messages)
+					}
+					if i%4 != 2 && !strings.HasPrefix(records, got.Lines) {
 						t.Errorf("%s: the reader prints records that are not the first ones", what)
 					}
-					counts[code]++
+					counts[want.Verdict]++
 				}
 			}
-			t.Logf("exit codes: %v", counts)
+			t.Logf("verdicts: %v", counts)
 		})
 	}
 }
@@ -302,6 +365,51 @@ func damage(t *testing.T, dir string, r *rand.Rand) string {
 	}
 	must(t, os.WriteFile(path, b, 0o600))
 	return what
+}
+
+// misplace removes a file, or copies a segment to another ordinal, and says which.
+func misplace(t *testing.T, dir string, r *rand.Rand) string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	must(t, err)
+	path := append(paths, filepath.Join(dir, "JOURNAL"))[r.IntN(len(paths)+1)]
+	if r.IntN(3) == 0 || len(paths) == 0 {
+		must(t, os.Remove(path))
+		return filepath.Base(path) + " removed"
+	}
+	to := fmt.Sprintf("%016d.seg", 1+r.IntN(len(paths)+3))
+	b, err := os.ReadFile(paths[r.IntN(len(paths))])
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, to), b, 0o600))
+	return "a copy of a segment is " + to
+}
+
+// TestVerdicts has both readers read the cases of test_verdicts.py, which FORMAT.md decides.
+func TestVerdicts(t *testing.T) {
+	read := start(t)
+	folder := t.TempDir()
+	out, err := exec.Command("python3", "-B", "test_verdicts.py", "--write", folder).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b, err := os.ReadFile(filepath.Join(folder, "cases.json"))
+	must(t, err)
+	var cases []struct {
+		Dir, Name string
+		answer
+	}
+	must(t, json.Unmarshal(b, &cases))
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			dir := filepath.Join(folder, c.Dir)
+			if got := truth(t, dir); !got.equal(&c.answer) {
+				t.Errorf("Go says\n%v, want\n%v", got, &c.answer)
+			}
+			if got := read(dir); !got.answer().equal(&c.answer) {
+				t.Errorf("the reader says\n%v, want\n%v\n%s", got.answer(), &c.answer, got.Messages)
+			}
+		})
+	}
 }
 
 // TestReaderOnGoldens has the reader read the golden journals of package segment.

@@ -170,6 +170,40 @@ class ReaderTest(unittest.TestCase):
                 with self.assertRaises(OSError):
                     reader.Segment(path, 1)
 
+    # ---- a writer that is active ----
+
+    def test_damage_counts_only_if_the_next_scan_finds_the_same(self):
+        """§1. What each scan finds: a list of damage; or an exception."""
+        spec = importlib.util.spec_from_file_location("mmjournal_reader", READER)
+        reader = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(reader)
+
+        def scan(*findings):
+            rest = iter(findings)
+            class Journal:
+                def __init__(self, path):
+                    self.found = next(rest)
+                    if isinstance(self.found, Exception): raise self.found
+                def damage(self):
+                    return self.found
+            reader.Journal = Journal
+            return reader.read("journal").found, len(list(rest))
+
+        gone = FileNotFoundError("2.seg")
+        for findings, found, left in (
+                ([[], ["a"]], [], 1),
+                ([["a"], []], [], 0),
+                ([["a"], ["a"]], ["a"], 0),
+                ([["a"], ["b"], ["a"], ["a", "b"], ["a", "b"], []], ["a", "b"], 1),  # "b" is not the same as "a"
+                ([gone, ["a"], ["a"]], ["a"], 0),
+                ([gone, []], [], 0),
+                ([[str(n)] for n in range(20)] + [[]], [], 0)):
+            self.assertEqual(scan(*findings), (found, left))
+        with self.assertRaises(FileNotFoundError):
+            scan(gone, gone, [])
+        with self.assertRaisesRegex(ValueError, "changed during every scan; the last one found .*20"):
+            scan(*[[str(n)] for n in range(21)])
+
     # ---- one segment ----
 
     def one(self):
@@ -353,7 +387,7 @@ class ReaderTest(unittest.TestCase):
         self.check([self.one(), Seg(2, features=(4, 0, 0))], "", 3, ["features"])
 
     def test_two_journals(self):
-        self.check([self.one(), Seg(2, id=bytes(16))], "", 1, ["2.seg at offset 0: belongs to another"])
+        self.check([self.one(), Seg(2, id=bytes(16))], self.ONE, 0, ["stray: 0000000000000002.seg at offset 0"])
         self.check([self.one()], "", 1, ["1.seg at offset 0: belongs to another"],
                    journal=journal_file(1, id=bytes(16)))
 
@@ -368,11 +402,11 @@ class ReaderTest(unittest.TestCase):
         for copy in [good[:n] for n in (15, 128, 4095)] + [flip(good, at) for at in (0, 9, 12, 33, 50, 87, 2000, 4095)]:
             second = copy.ljust(4096, b"\0")
             for journal in (copy, second + copy):
-                self.check([self.one().close()], self.ONE, 1, ["corrupt: JOURNAL at offset 0"], journal=journal)
+                self.check([self.one().close()], self.ONE, 1, ["damaged: JOURNAL at offset 0"], journal=journal)
             self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 4096"], journal=good + copy)
             self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 0"], journal=second + good)
         for journal in (b"x", b""):
-            self.check([self.one().close()], self.ONE, 1, ["corrupt: JOURNAL at offset 0"], journal=journal)
+            self.check([self.one().close()], self.ONE, 1, ["damaged: JOURNAL at offset 0"], journal=journal)
         self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 4096"], journal=good)
         self.check([self.one().close()], self.ONE, 0, ["bad copy: JOURNAL at offset 8192"], journal=2 * good + b"x")
         self.check([self.one().close()], self.ONE, 1, ["JOURNAL at offset 0: copies of two journals"],
@@ -437,7 +471,7 @@ class ReaderTest(unittest.TestCase):
         self.check([one.damage(4208 + 24), two], lines(1, b"a"), 1, ["1.seg at offset 4232"], journal=journal)
         self.check([two], "", 1, ["1.seg at offset 0"], journal=journal)
         one.damage(4208 + 24)
-        self.check([one, Seg(6)], "", 1, ["5.seg at offset 0"], journal=journal)
+        self.check([one, Seg(6)], lines(1, b"a", b"b", b"c"), 1, ["5.seg at offset 0"], journal=journal)
         for size, good in ((8192, True), (16 << 30, True), (4096, False), (8200, False)):
             self.check([self.one()], self.ONE, 0 if good else 1, None if good else ["bad segment size"],
                        journal=journal_file(1, size=size))
@@ -467,13 +501,14 @@ class ReaderTest(unittest.TestCase):
             self.check([self.one()], self.ONE, 1, ["JOURNAL at offset 0: not zero"],
                        journal=2 * with_crc(data[:at] + b"\1" + data[at + 1:]))
 
-    def test_directory_with_the_name_of_a_segment_is_foreign(self):
+    def test_directory_with_the_name_of_a_segment_is_a_stray(self):
         with tempfile.TemporaryDirectory() as folder:
             os.mkdir(os.path.join(folder, "0000000000000001.seg"))
             with open(os.path.join(folder, "JOURNAL"), "wb") as f:
                 f.write(journal_file(0))
             run = subprocess.run([sys.executable, "-B", READER, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, b"", b""))
+        self.assertEqual((run.returncode, run.stdout), (0, b""))
+        self.assertIn(b"stray: 0000000000000001.seg at offset 0: a directory", run.stderr)
 
     def test_journal_file_newer(self):
         self.check([self.one()], "", 3, ["version 2"], journal=journal_file(1, version=2))
@@ -532,7 +567,7 @@ class ReaderTest(unittest.TestCase):
     def test_index_damaged_below_a_claim(self):
         one, two, three = self.rolled()
         one.damage(one.at + 20)
-        self.check([one, two.close()], self.ROLLED, 1, ["corrupt", "1.seg at offset %d" % one.at])
+        self.check([one, two.close()], self.ROLLED, 1, ["damaged", "1.seg at offset %d" % one.at])
 
     def test_index_damaged_above_all_claims(self):
         one, two, three = self.rolled(claim=False)
@@ -630,15 +665,20 @@ class ReaderTest(unittest.TestCase):
         self.check([self.one().close(), Seg(2)], self.ONE, journal=journal_file(2))
 
     def test_gap_above_the_newest(self):
-        """The missing segment may have cut what is before it anywhere: only a seal that names it makes that certain."""
-        self.check([self.one().close(), Seg(2), Seg(4)], "", 1, ["3.seg at offset 0: missing"])
-        self.check([self.one().close(), Seg(3)], "", 1, ["2.seg at offset 0: missing"])
+        """The missing segment may have cut what is before it anywhere, if JOURNAL names it or a higher one: only a seal
+        that names it makes certain what is left."""
+        self.check([self.one().close(), Seg(2), Seg(4)], self.ONE, 1, ["3.seg at offset 0: missing"])
+        self.check([self.one().close(), Seg(3)], self.ONE, 1, ["2.seg at offset 0: missing"])
+        self.check([self.one().close(), Seg(3)], "", 1, ["2.seg at offset 0: missing"], journal=journal_file(3))
         self.check([self.one().seal(Seg(2)), Seg(3)], self.ONE, 1, ["2.seg at offset 0: missing"])
         self.check([Seg(2)], journal=journal_file(0))
         self.check([Seg(2)], "", 1, ["1.seg at offset 0: missing"], journal=journal_file(1))
 
     def test_bad_identity_above_the_newest(self):
-        self.check([self.one().close(), Seg(2).damage(4000)], "", 1, ["2.seg at offset 0"])
+        """JOURNAL would name it if it had been linked: so it has cut off nothing."""
+        self.check([self.one().close(), Seg(2).damage(4000)], self.ONE, 1, ["corrupt", "2.seg at offset 0"])
+        self.check([self.one().close(), Seg(2).damage(4000)], "", 1, ["2.seg at offset 0"], journal=journal_file(2))
+        self.check([self.one().close(), Seg(2).damage(4000)], "", 1, ["2.seg at offset 0", "JOURNAL"], journal=b"")
         self.check([self.one().seal(Seg(2)), Seg(2).damage(4000)], self.ONE, 1, ["2.seg at offset 0"])
 
     def test_claim_of_journal_file(self):
