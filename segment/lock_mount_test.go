@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"mmjournal/internal/testutil/nobody"
 )
 
 // mountTmpfs mounts a tmpfs until the end of the test.
@@ -115,5 +117,38 @@ func TestLockLocal(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(dir, LockName)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("LOCK is made again: %v", err)
+	}
+}
+
+// TestLockUnreadable: a directory without permission says nothing about LOCK.
+func TestLockUnreadable(t *testing.T) {
+	if nobody.Demote(t) { // root needs no permission
+		return
+	}
+	for _, local := range []bool{false, true} {
+		dir := t.TempDir()
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		kind := uint32(st.Type)
+		defer func(old bool) { localLocks[kind] = old }(localLocks[kind])
+		localLocks[kind] = local
+		d, warnings := lockedDirectory(t, dir)
+		if err := os.Chmod(dir, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Check(); err != nil {
+			t.Errorf("local %v, without permission: %v", local, err)
+		}
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Check(); err != nil {
+			t.Errorf("local %v, with permission again: %v", local, err)
+		}
+		if len(*warnings) > 0 {
+			t.Errorf("local %v: warnings %q", local, *warnings)
+		}
 	}
 }

@@ -177,7 +177,10 @@ func (d *Directory) takeLocked(f *os.File) error {
 	if err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
 		return fmt.Errorf("lock %s: %w", d.path, err)
 	}
-	if d.lockInode() != inodeOf(&st) {
+	switch id, err := d.lockInode(); {
+	case err != nil:
+		return fmt.Errorf("lock %s: %w", d.path, err)
+	case id != inodeOf(&st):
 		return errMoved
 	}
 	if err := writePid(f); err != nil {
@@ -188,16 +191,19 @@ func (d *Directory) takeLocked(f *os.File) error {
 	return nil
 }
 
-// lockInode returns which file LOCK is; the zero value if that is not known.
-func (d *Directory) lockInode() (id inode) {
+// lockInode returns which file LOCK is; the zero value if there is none.
+func (d *Directory) lockInode() (inode, error) {
 	var st unix.Stat_t
 	err := retry(func() error {
 		return unix.Fstatat(d.fd(), LockName, &st, unix.AT_SYMLINK_NOFOLLOW)
 	})
-	if err != nil {
-		return inode{}
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return inode{}, nil
+	case err != nil:
+		return inode{}, &fs.PathError{Op: "stat", Path: d.lockPath(), Err: err}
 	}
-	return inodeOf(&st)
+	return inodeOf(&st), nil
 }
 
 // warnLocked says once that LOCK is not as it should be.
@@ -210,12 +216,18 @@ func (d *Directory) warnLocked(what string, err error) {
 
 // checkLock sees to it that LOCK is the file that this writer has locked. If it was removed or
 // replaced, and no writer has locked what is there now, it is locked again. Where other machines do
-// not see the directory's lock, another writer may have come in between.
+// not see the directory's lock, another writer may have come in between. If LOCK cannot be checked,
+// because permission is missing for a while, nothing is known to be wrong.
 func (d *Directory) checkLock() error {
 	d.lock.mu.Lock()
 	defer d.lock.mu.Unlock()
-	if !d.lock.held || d.lock.f != nil && d.lockInode() == d.lock.id {
+	if !d.lock.held {
 		return nil
+	}
+	if d.lock.f != nil {
+		if id, err := d.lockInode(); err != nil || id == d.lock.id {
+			return nil
+		}
 	}
 	if d.lock.f != nil && lockIsLocal(d.f) {
 		return fmt.Errorf("%s: %w: %s was removed or replaced, and here another machine does not see "+

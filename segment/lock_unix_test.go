@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -115,6 +116,41 @@ func TestLockUnsupported(t *testing.T) {
 			if err := f.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// TestShareUnsupported: a file system whose locks fail keeps a reader out, too, who is told what
+// failed on which file, and what to do.
+func TestShareUnsupported(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only on Linux do readers lock files")
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName(1))
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, errno := range []unix.Errno{unix.ENOLCK, unix.EIO} {
+		failFlock(t, func(int, int) error { return errno })
+		d, _ := openDirectory(t, dir, DirOptions{})
+		before := openDescriptors(t)
+		_, err := d.Open(path, ReadOnly)
+		for _, text := range []string{"flock", path + ":", "Options.Unlocked"} {
+			if !errors.Is(err, errno) || !strings.Contains(err.Error(), text) {
+				t.Errorf("%v: %v: no %q in it", errno, err, text)
+			}
+		}
+		if n := openDescriptors(t); n != before {
+			t.Errorf("%v: %d descriptors, %d before", errno, n, before)
+		}
+		u, _ := openDirectory(t, dir, DirOptions{Unlocked: true})
+		f, err := u.Open(path, ReadOnly)
+		if err != nil {
+			t.Fatalf("%v: unlocked: %v", errno, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

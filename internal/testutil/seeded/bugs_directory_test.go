@@ -15,7 +15,7 @@ var directoryBugs = []bug{
 		name: "names are removed by their path",
 		file: "segment/directory_unix.go",
 		old:  "	if err := unix.Unlinkat(d.fd(), name, 0); err != nil {",
-		new:  "	if err := unix.Unlinkat(unix.AT_FDCWD, d.path+name, 0); err != nil {",
+		new:  "	if err := unix.Unlinkat(unix.AT_FDCWD, filepath.Join(d.path, name), 0); err != nil {",
 		pkg:  "./journal", run: "^TestDetours$/^(chdir|link), synced$",
 		cost: "segments of another journal are removed",
 	},
@@ -148,5 +148,13 @@ var directoryBugs = []bug{
 		new:  "unix.Fchmod(fd, 0o600)",
 		pkg:  "./journal", run: "^TestModeKept$",
 		cost: "a reader of the journal's group cannot read it after a roll",
+	},
+	{
+		name: "LOCK that cannot be checked counts as replaced",
+		file: "segment/lock_unix.go",
+		old:  "err != nil || id == d.lock.id {",
+		new:  "id == d.lock.id && err == nil {",
+		pkg:  "./segment", run: "^TestLockUnreadable$",
+		cost: "a journal on a network file system fails because permission is missing for a while",
 	},
 }
