@@ -3,17 +3,17 @@
 package journal_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
-	"mmjournal/internal/testutil/nobody"
 	"mmjournal/journal"
 )
 
@@ -124,6 +124,13 @@ var detours = []detour{
 		},
 	},
 	{
+		name: "renamed", prepare: wal,
+		divert: func(t *testing.T, dir, other string) (string, string) {
+			run(t, os.Rename(dir+"/wal", dir+"/old"))
+			return dir + "/old", other
+		},
+	},
+	{
 		name: "parent renamed and recreated",
 		prepare: func(t *testing.T, dir string) string {
 			run(t, os.Mkdir(dir+"/a", 0o700))
@@ -196,10 +203,14 @@ func TestDetours(t *testing.T) {
 				run(t, j.Sync(t.Context()))
 				durable := collect(t, j, 0)
 				first := j.First()
+				reader, err := journal.OpenReadOnly(path, nil)
+				run(t, err)
 
 				own, other := d.divert(t, dir, other)
 				want, err := use(j)
 				closeErr := j.Close()
+				expect(t, reader, first, durable...)
+				run(t, reader.Close())
 				sameTree(t, other, before)
 				if !d.replaced {
 					run(t, err, closeErr)
@@ -267,6 +278,68 @@ func TestOldProcess(t *testing.T) {
 				mustClose(t, j)
 			})
 		}
+	}
+}
+
+// oldEnv names the directory whose journal oldChild opens.
+const oldEnv = "MMJOURNAL_TEST_OLD"
+
+func init() { childWork[oldEnv] = oldChild }
+
+// oldChild appends to a journal, says so, and closes it when its input ends. Close must say that
+// the directory has been replaced.
+func oldChild(path string) error {
+	j, err := journal.Open(path, smallSegments)
+	if err != nil {
+		return err
+	}
+	if _, err := use(j); err != nil {
+		return err
+	}
+	fmt.Println("open")
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	if err := j.Close(); !errors.Is(err, journal.ErrReplaced) {
+		return fmt.Errorf("Close: %w", err)
+	}
+	return nil
+}
+
+// TestOldProcessEnds: a process that does nothing more than to end does no harm either.
+func TestOldProcessEnds(t *testing.T) {
+	for name, leave := range map[string]func(path string) error{
+		"renamed": func(path string) error { return os.Rename(path, path+".old") },
+		"removed": removeAll,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "wal")
+			cmd := exec.CommandContext(t.Context(), os.Args[0])
+			cmd.Env = append(os.Environ(), oldEnv+"="+path)
+			cmd.Stderr = os.Stderr
+			in, err := cmd.StdinPipe()
+			run(t, err)
+			out, err := cmd.StdoutPipe()
+			run(t, err, cmd.Start())
+			if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+				t.Fatalf("the old process: %q, %v, %v", line, err, cmd.Wait())
+			}
+			run(t, leave(path))
+			j := mustOpen(t, path, smallSegments)
+			var want []string
+			for i := range 100 {
+				if i == 20 {
+					run(t, in.Close()) // it closes its journal while this one rolls
+				}
+				p := fmt.Sprintf("new %d %2000d", i, 0)
+				mustAppend(t, j, []byte(p))
+				want = append(want, p)
+			}
+			run(t, cmd.Wait(), j.Close())
+			j = mustOpen(t, path, smallSegments)
+			expect(t, j, 1, want...)
+			mustClose(t, j)
+		})
 	}
 }
 
@@ -359,119 +432,6 @@ func TestGone(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestDeepPath: the journal's path, or one that leads to it by way of the root, may be longer than
-// the system takes.
-func TestDeepPath(t *testing.T) {
-	base := t.TempDir()
-	t.Chdir(base)
-	name := strings.Repeat("d", 200)
-	for range 25 {
-		run(t, os.Mkdir(name, 0o700), os.Chdir(name))
-	}
-	j := mustOpen(t, "wal", smallSegments)
-	want, err := use(j)
-	run(t, err, j.Close())
-	j = mustOpen(t, "wal", smallSegments)
-	expect(t, j, j.First(), want...)
-	run(t, os.Chdir(base))
-	_, err = use(j)
-	run(t, err, j.Close())
-}
-
-// TestFewDescriptors: a process that has few descriptors left, or none, gets errors, and goes on when
-// it has some.
-func TestFewDescriptors(t *testing.T) {
-	var old syscall.Rlimit
-	run(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
-	for name, call := range map[string]func(j *journal.Journal) error{
-		"TruncateFront": func(j *journal.Journal) error { return j.TruncateFront(20) },
-		"TruncateBack":  func(j *journal.Journal) error { return j.TruncateBack(30) },
-		"Reset":         func(j *journal.Journal) error { return j.Reset(7) },
-		"roll": func(j *journal.Journal) error {
-			for range 25 {
-				if _, err := j.Append(make([]byte, 3000)); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	} {
-		for left := range uint64(3) {
-			dir := t.TempDir()
-			j := mustOpen(t, dir, smallSegments)
-			for range 40 {
-				mustAppend(t, j, make([]byte, 3000))
-			}
-			run(t, journal.Prepare(j, 1)) // and no goroutine that opens files
-			list, err := os.ReadDir("/proc/self/fd")
-			run(t, err)
-			few := old
-			few.Cur = uint64(len(list)-1) + left // without that of the list itself
-			run(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
-			err = call(j)
-			run(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old))
-			if err != nil {
-				if errors.Is(err, journal.ErrFailed) || !errors.Is(err, syscall.EMFILE) {
-					t.Errorf("%s, %d left: %v", name, left, err)
-				}
-				if err := call(j); err != nil {
-					t.Errorf("%s, %d left, with descriptors again: %v", name, left, err)
-				}
-			}
-			mustClose(t, j)
-			mustClose(t, mustOpen(t, dir, &journal.Options{VerifyOnOpen: true}))
-		}
-	}
-}
-
-// blockedEnv names the directory in which blockedChild works.
-const blockedEnv = "MMJOURNAL_TEST_BLOCKED"
-
-func init() { childWork[blockedEnv] = blockedChild }
-
-// TestBlockedParent: a directory that can be reached no more, because permission is missing on the
-// way to it, is the same directory still.
-func TestBlockedParent(t *testing.T) {
-	user := nobody.New(t)
-	cmd := user.Command(t)
-	cmd.Env = append(cmd.Env, blockedEnv+"="+user.Dir+"/data")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-}
-
-// blockedChild uses a journal, and takes the permission away from itself to reach it.
-func blockedChild(dir string) error {
-	path := filepath.Join(dir, "parent", "wal")
-	for _, level := range levels {
-		o := &journal.Options{SegmentSize: journal.MinSegmentSize, Durability: level}
-		j, err := journal.Open(path, o)
-		if err != nil {
-			return err
-		}
-		if err := os.Chmod(filepath.Dir(path), 0); err != nil {
-			return err
-		}
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrPermission) {
-			return fmt.Errorf("it can be reached: %w", err)
-		}
-		want, err := use(j)
-		if err = errors.Join(err, j.Close(), os.Chmod(filepath.Dir(path), 0o700)); err != nil {
-			return fmt.Errorf("%v: %w", level, err)
-		}
-		if j, err = journal.Open(path, o); err != nil {
-			return err
-		}
-		if n := int(j.Last() + 1 - j.First()); n != len(want) {
-			err = fmt.Errorf("%v: %d records instead of %d", level, n, len(want))
-		}
-		if err = errors.Join(err, j.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // removeAll removes a directory in which a writer may create its LOCK meanwhile.
