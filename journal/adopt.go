@@ -12,9 +12,9 @@ import (
 
 // What Open does about space, and about what a scan has found.
 
-// scan scans a directory. A copy that was restored may have holes, and to read them is a fault where
-// the file system fills them by that and has no space (tmpfs): it gets its space back first, or
-// there is none.
+// scan scans a directory. A copy that was restored may have holes, and to read them is a fault
+// where the file system fills them by that and has no space (tmpfs): it gets its space back first,
+// or there is none.
 func scan(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 	reserved := ""
 	for {
@@ -54,8 +54,8 @@ func (j *Journal) adoptSize(file *segment.JournalFile) error {
 	return err
 }
 
-// SegmentSize returns the size in bytes of full-grown new segments: that of the options, or else the
-// one that the journal was written with before.
+// SegmentSize returns the size in bytes of full-grown new segments: that of the options, or else
+// the one that the journal was written with before.
 func (j *Journal) SegmentSize() int64 { return j.opts.SegmentSize }
 
 // rolled returns how many bytes the newest segments have that follow each other by rolls.
@@ -69,8 +69,8 @@ func rolled(chain []*segment.Segment) (n int64) {
 	return n
 }
 
-// afterEnd returns the link of a segment that follows the newest one, of which nothing after the end
-// is kept. Everything before it is durable.
+// afterEnd returns the link of a segment that follows the newest one, of which nothing after the
+// end is kept. Everything before it is durable.
 func afterEnd(newest *segment.Segment, scan *segment.Scan, firstLive Seq) segment.Link {
 	return segment.Link{
 		Base: scan.Next, Pred: newest.Ordinal, PredSalt: newest.Salt, PredEnd: scan.End,

@@ -58,8 +58,8 @@ func (j *Journal) hasRoomLocked(size int64) bool {
 
 // AppendFunc appends a record of n bytes that fn writes into memory of the journal. dst is zeroed,
 // and valid until fn returns. No lock is held while fn runs: it may use the journal, and other
-// appends do not wait for it. If fn fails, nothing is appended and AppendFunc returns its error; nor
-// is anything if fn panics or ends its goroutine. Otherwise it is as Append.
+// appends do not wait for it. If fn fails, nothing is appended and AppendFunc returns its error;
+// nor is anything if fn panics or ends its goroutine. Otherwise it is as Append.
 func (j *Journal) AppendFunc(n int, fn func(dst []byte) error) (Seq, error) {
 	b, err := j.encode(n, fn)
 	if err != nil {
@@ -293,9 +293,9 @@ func (j *Journal) cutLocked(l segment.Link, v view, need int64) error {
 	return j.linkLocked(seg, l, v)
 }
 
-// standInLocked does what cutLocked does where the disk has no space for a segment: the file JOURNAL
-// has room for the link. Everything up to the link's end must be durable, and the caller has the
-// syncer's turn. Appends begin the segment that follows it, when there is space.
+// standInLocked does what cutLocked does where the disk has no space for a segment: the file
+// JOURNAL has room for the link. Everything up to the link's end must be durable, and the caller
+// has the syncer's turn. Appends begin the segment that follows it, when there is space.
 func (j *Journal) standInLocked(l segment.Link, v view) error {
 	ordinal, ok := j.factory.skipOrdinal()
 	if !ok {
@@ -324,8 +324,8 @@ func (j *Journal) standInLocked(l segment.Link, v view) error {
 	return nil
 }
 
-// endLocked returns the link of a segment that follows the active one where that ends now, and where
-// everything is durable.
+// endLocked returns the link of a segment that follows the active one where that ends now, and
+// where everything is durable.
 func (j *Journal) endLocked(why segment.Reason) segment.Link {
 	w := j.mu.writer
 	seg := w.Segment()
@@ -343,8 +343,8 @@ func withoutStandIn(chain []*segment.Segment) []*segment.Segment {
 	return chain[:len(chain):len(chain)]
 }
 
-// unprepared sorts errors of preparing files: all can be retried, unless it is not known which names
-// the directory has, or it is not the journal's any more.
+// unprepared sorts errors of preparing files: all can be retried, unless it is not known which
+// names the directory has, or it is not the journal's any more.
 func (j *Journal) unprepared(op string, err error) error {
 	if fatal(err) {
 		return j.fail(err)

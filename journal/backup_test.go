@@ -15,8 +15,8 @@ import (
 	"mmjournal/segment"
 )
 
-// A backup that copies a file only if its size or its time of modification is not what it was at the
-// last backup must have every record that was durable when it began, whatever has happened in
+// A backup that copies a file only if its size or its time of modification is not what it was at
+// the last backup must have every record that was durable when it began, whatever has happened in
 // between.
 
 // backup is what one has copied: files by path.

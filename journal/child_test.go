@@ -114,7 +114,8 @@ type child struct {
 	stderr bytes.Buffer // to be read after end
 }
 
-// startChild starts a child, which says where it hangs if it does, and ends then; its environment gets one more variable, which TestMain looks for.
+// startChild starts a child, which says where it hangs if it does, and ends then; its environment
+// gets one more variable, which TestMain looks for.
 func startChild(variable string) (*child, error) {
 	r, w, err := os.Pipe()
 	if err != nil {

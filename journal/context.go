@@ -37,7 +37,7 @@ func apart(ctx context.Context, f func() error) (done bool, err error) {
 }
 
 // pending returns the error of an operation that goes on although ctx has ended.
-func pending(op string, ctx context.Context) error {
+func pending(ctx context.Context, op string) error {
 	return fmt.Errorf("%s: %w: %w", op, ErrPending, ctx.Err())
 }
 
@@ -45,8 +45,8 @@ func pending(op string, ctx context.Context) error {
 //
 //   - with seq 0 and an error that matches that of ctx, if nothing was appended, and nothing will
 //     be;
-//   - with Durability Synced: with the record's seq and an error that matches ErrPending and that of
-//     ctx, if the record was appended and is not known to be durable. It becomes durable in the
+//   - with Durability Synced: with the record's seq and an error that matches ErrPending and that
+//     of ctx, if the record was appended and is not known to be durable. It becomes durable in the
 //     background as soon as the disk allows; [Journal.WaitDurable] with that seq waits for it, and
 //     tells how that ended. To append it again would append it twice.
 //
@@ -69,8 +69,8 @@ func (j *Journal) AppendContext(ctx context.Context, payload []byte) (Seq, error
 	})
 }
 
-// AppendFuncContext is AppendFunc with a limit, as [Journal.AppendContext] is one of Append. fn runs
-// before the waiting, and ctx does not end it.
+// AppendFuncContext is AppendFunc with a limit, as [Journal.AppendContext] is one of Append. fn
+// runs before the waiting, and ctx does not end it.
 func (j *Journal) AppendFuncContext(
 	ctx context.Context, n int, fn func(dst []byte) error,
 ) (Seq, error) {
@@ -86,7 +86,9 @@ func (j *Journal) AppendFuncContext(
 }
 
 // AppendBatchContext is AppendBatch with a limit, as [Journal.AppendContext] is one of Append.
-func (j *Journal) AppendBatchContext(ctx context.Context, payloads [][]byte) (first Seq, err error) {
+func (j *Journal) AppendBatchContext(
+	ctx context.Context, payloads [][]byte,
+) (first Seq, err error) {
 	if ctx.Done() == nil || len(payloads) == 0 {
 		return j.AppendBatch(payloads)
 	}
@@ -100,8 +102,8 @@ func (j *Journal) AppendBatchContext(ctx context.Context, payloads [][]byte) (fi
 	})
 }
 
-// appendQueue holds appends that wait for mu with a context. One goroutine takes the lock for all of
-// them, in their order: a caller that gives up leaves nothing behind.
+// appendQueue holds appends that wait for mu with a context. One goroutine takes the lock for all
+// of them, in their order: a caller that gives up leaves nothing behind.
 type appendQueue struct {
 	mu struct {
 		sync.Mutex
@@ -153,7 +155,7 @@ func (j *Journal) appendContext(ctx context.Context, a *queuedAppend) (Seq, erro
 		return first, nil
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		j.syncLater()
-		return first, pending(fmt.Sprintf("append: seq %d", first), ctx)
+		return first, pending(ctx, fmt.Sprintf("append: seq %d", first))
 	}
 	return 0, err
 }
@@ -227,7 +229,8 @@ func (q *appendQueue) next() *queuedAppend {
 	if q.mu.serving = e != nil; !q.mu.serving {
 		return nil
 	}
-	return q.mu.waiting.Remove(e).(*queuedAppend)
+	a, _ := q.mu.waiting.Remove(e).(*queuedAppend)
+	return a
 }
 
 // laterSync is a sync for records whose callers do not wait for it any more.

@@ -12,9 +12,9 @@ import (
 	"mmjournal/segment"
 )
 
-// TestDamageTable is the project's row in the README's table "How other logs handle damage": 100 records
-// of 100 bytes, each synced, the process gone without Close; one damage; reopened, 5 records
-// appended, reopened.
+// TestDamageTable is the project's row in the README's table "How other logs handle damage": 100
+// records of 100 bytes, each synced, the process gone without Close; one damage; reopened, 5
+// records appended, reopened.
 func TestDamageTable(t *testing.T) {
 	record := func(seq int) []byte { return bytes.Repeat([]byte{byte(seq)}, 100) }
 	at := func(b []byte, seq int) int { return bytes.Index(b, record(seq)) }

@@ -16,12 +16,12 @@ import (
 // says, if there is time for that. A preparation that fails is tried again by whoever needs the
 // segment.
 //
-// The segments of a new journal have the full size. After an end without a Close, and after a cut, a
-// segment is as large as everything together that was handed out since then, but for a first small
-// one: an end costs little however often it happens, and a journal that goes on soon has segments of
-// the full size again. (A new journal that grew in this way had its durable appends of 128 B beside
-// 64 others take 1.7 times as long in its first 8 MiB, for the rolls.) Where the disk has no space
-// for a segment, it is smaller.
+// The segments of a new journal have the full size. After an end without a Close, and after a cut,
+// a segment is as large as everything together that was handed out since then, but for a first
+// small one: an end costs little however often it happens, and a journal that goes on soon has
+// segments of the full size again. (A new journal that grew in this way had its durable appends of
+// 128 B beside 64 others take 1.7 times as long in its first 8 MiB, for the rolls.) Where the disk
+// has no space for a segment, it is smaller.
 type factory struct {
 	fsys       segment.FS
 	dir        string

@@ -33,8 +33,8 @@ func TestSecondWriter(t *testing.T) {
 	expect(t, mustOpen(t, dir, nil), 1, "x", "y")
 }
 
-// TestForeignFiles: files that cannot be the journal's are warned of beside a journal, and forbid to
-// create one; names that could be meant for one of the journal's files forbid to write to it.
+// TestForeignFiles: files that cannot be the journal's are warned of beside a journal, and forbid
+// to create one; names that could be meant for one of the journal's files forbid to write to it.
 func TestForeignFiles(t *testing.T) {
 	for _, name := range []string{"notes.txt", "core", "nohup.out", "heap.pprof", "x~", "sub/"} {
 		put := func(dir string) {
@@ -97,8 +97,8 @@ func mustRefuse(t *testing.T, dir, name string) {
 	}
 }
 
-// TestStrayCopy: a copy of a segment under a higher number costs readers no record; a writer refuses
-// to work beside it, and says what it is.
+// TestStrayCopy: a copy of a segment under a higher number costs readers no record; a writer
+// refuses to work beside it, and says what it is.
 func TestStrayCopy(t *testing.T) {
 	dir := t.TempDir()
 	j := mustOpen(t, dir, smallSegments)

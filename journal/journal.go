@@ -33,8 +33,8 @@ type Record struct {
 // Journal is an open journal. Any number of goroutines may use it at once.
 //
 // Locks are taken in this order: the turn of the syncer, mu, the factory's. Appends hold mu only; a
-// structural change (truncation, reset, close) has the turn; a sync takes mu twice for a moment, and
-// holds no lock while the disk works.
+// structural change (truncation, reset, close) has the turn; a sync takes mu twice for a moment,
+// and holds no lock while the disk works.
 type Journal struct {
 	fsys     segment.FS
 	dir      string
@@ -489,7 +489,7 @@ func (j *Journal) CloseContext(ctx context.Context) error {
 		select {
 		case <-j.closing.done:
 		default:
-			return pending("close", ctx)
+			return pending(ctx, "close")
 		}
 	}
 	if j.closing.left.Swap(false) || first {

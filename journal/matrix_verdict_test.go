@@ -184,8 +184,8 @@ func (x *trial) refusal(f finding, r *recovery.Report) (outcome, error) {
 	return refused, x.readDamaged()
 }
 
-// stray judges a file that is no part of the journal: nothing is written beside it, but every record
-// can be read.
+// stray judges a file that is no part of the journal: nothing is written beside it, but every
+// record can be read.
 func (x *trial) stray(r *recovery.Report) (outcome, error) {
 	if !r.Verdict.Sound() || len(r.Warnings) == 0 {
 		return silent, fmt.Errorf("I13: a writer refuses, but inspect says %v", r)

@@ -78,7 +78,8 @@ func (l *life) run(script []step) (ok bool) {
 	return true
 }
 
-// hook makes the disk tell of its operations, but for checks of the directory: those change nothing.
+// hook makes the disk tell of its operations, but for checks of the directory: those change
+// nothing.
 func (l *life) hook() {
 	l.d.OnOp = func(op simdisk.Op) error {
 		if op.Kind == simdisk.OpCheck {

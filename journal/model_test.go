@@ -82,6 +82,7 @@ var scripts = []string{
 	"s: a500*8 tf7 a500*8 tf7 a500*8 tf7 a500*8",
 	"s: a600*14 tf13 a600*14 tf12 b3x600 a600*12",
 	"s: a500*14 tf13 a500*14 k a500*14 tf30 a500*14 c a500*14 tf20 tb3 a500*15",
+	"p: x30 c x600 m100 tf2 tb1 k x9 s", // nothing is ever appended: there is no segment
 	"s: a300*8 d a3000*4 tf6 u a10",
 	"s: a300*8 k d tf6 a10 tb1 rs4 tf0 u a10",
 	"s: a500*9 d k tf9 u a500*9 d k tb4 u a10",

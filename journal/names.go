@@ -220,8 +220,8 @@ func (n *names) remove(keep int, ordinals ...uint64) (kept []string, err error) 
 
 // collect removes the garbage, now that a segment with that ordinal is durably linked; it keeps and
 // returns files as remove does. What cannot be removed only takes up space: the next Open tries
-// again. The only errors are those of a failed directory sync, which may have been about another name,
-// too, and of a directory that is not the journal's any more.
+// again. The only errors are those of a failed directory sync, which may have been about another
+// name, too, and of a directory that is not the journal's any more.
 func (n *names) collect(durable uint64, keep int, log *zap.Logger) (kept []string, err error) {
 	var now []uint64
 	n.garbage = slices.DeleteFunc(n.garbage, func(o uint64) bool {

@@ -8,11 +8,15 @@ import "mmjournal/recovery"
 // ErrNotExist, ErrNotJournal and ErrVersion. [recovery.Salvage] has the rules.
 func Salvage(dir string, o SalvageOptions) (*Salvaged, error) { return recovery.Salvage(dir, o) }
 
-// What [Salvage] takes and returns.
 type (
+	// SalvageOptions are the options of [Salvage].
 	SalvageOptions = recovery.SalvageOptions
-	Salvaged       = recovery.Salvaged
-	SalvagedRun    = recovery.SalvagedRun
+	// Salvaged is what [Salvage] found.
+	Salvaged = recovery.Salvaged
+	// SalvagedRun is a run of records without a gap.
+	SalvagedRun = recovery.SalvagedRun
+	// SalvagedRecord is one record of a run.
 	SalvagedRecord = recovery.SalvagedRecord
-	MissingRange   = recovery.MissingRange
+	// MissingRange is a range of seqs that no file has.
+	MissingRange = recovery.MissingRange
 )

@@ -296,7 +296,8 @@ func TestSalvageRandom(t *testing.T) {
 			Seed: c.Seed(), Torn: c.Seed()%2 == 0, Coarse: simdisk.IsTemporary,
 		})
 		h := &salvaging{
-			t: t, sum: &sum, r: newRand(c.Seed()), graves: map[string][]byte{}, ever: map[string]journal.Seq{},
+			t: t, sum: &sum, r: newRand(c.Seed()), graves: map[string][]byte{},
+			ever: map[string]journal.Seq{},
 			lost: map[string]bool{}, gone: map[string]bool{},
 			d: d,
 		}

@@ -118,8 +118,8 @@ func TestCrashLoop(t *testing.T) {
 
 // TestSegmentsGrow: after a cut, segments double from 64 KiB on, up to the size of the options; a
 // record that is
-// larger than the next segment gets one that holds it, and one that is ready and too small is passed
-// over and removed.
+// larger than the next segment gets one that holds it, and one that is ready and too small is
+// passed over and removed.
 func TestSegmentsGrow(t *testing.T) {
 	const full = 4 << 20
 	fsys := segment.NewHeapFS()
@@ -182,13 +182,15 @@ func TestSegmentsGrow(t *testing.T) {
 	if j.Last() != 3 || j.SegmentSize() != full {
 		t.Errorf("%d records, segments of %d bytes", j.Last(), j.SegmentSize())
 	}
-	if _, err := j.Append(append(large, 0)); !errors.Is(err, journal.ErrTooLarge) {
+	if _, err := j.Append(make([]byte, len(large)+1)); !errors.Is(err, journal.ErrTooLarge) {
 		t.Errorf("a record that no segment holds: %v", err)
 	}
 }
 
 // fullDisk is a journal on a disk that is full on demand, with small segments.
-func fullDisk(t *testing.T, d journal.Durability) (disk *simdisk.Disk, full *bool, j *journal.Journal) {
+func fullDisk(
+	t *testing.T, d journal.Durability,
+) (disk *simdisk.Disk, full *bool, j *journal.Journal) {
 	t.Helper()
 	t.Cleanup(journal.SetMinSegmentSize(8192))
 	disk, full = simdisk.New(simdisk.Options{}), new(bool)

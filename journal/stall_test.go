@@ -69,8 +69,8 @@ func (s *stalling) release(now *stall) {
 	close(now.free)
 }
 
-// endingContext is a context that ends when it is asked for the n-th time whether it has; if it is not
-// asked so often, it ends soon: the call waits then.
+// endingContext is a context that ends when it is asked for the n-th time whether it has; if it is
+// not asked so often, it ends soon: the call waits then.
 type endingContext struct {
 	context.Context
 	cancel context.CancelFunc

@@ -289,8 +289,8 @@ func (j *Journal) syncSegment(seg *segment.Segment) error {
 }
 
 // syncTime makes the time of a segment's file durable, if it is not, for the records before end.
-// Open does that for the segments that no claim covers; so it must be done before a claim covers one
-// that is not full. The caller has the turn.
+// Open does that for the segments that no claim covers; so it must be done before a claim covers
+// one that is not full. The caller has the turn.
 func (j *Journal) syncTime(seg *segment.Segment, end segment.Offset) error {
 	if !seg.NewTime() {
 		return nil

@@ -75,8 +75,8 @@ func (j *Journal) TruncateBackContext(ctx context.Context, last Seq) error {
 // durable. Errors: ErrOptions if next is not in that range; otherwise as TruncateFront.
 func (j *Journal) Reset(next Seq) error { return j.ResetContext(context.Background(), next) }
 
-// ResetContext is Reset with a limit, as [Journal.TruncateFrontContext] is. Whoever repeats it after
-// ErrPending drops what has been appended since.
+// ResetContext is Reset with a limit, as [Journal.TruncateFrontContext] is. Whoever repeats it
+// after ErrPending drops what has been appended since.
 func (j *Journal) ResetContext(ctx context.Context, next Seq) error {
 	return j.change(ctx, "reset", func() error {
 		if next == 0 || next > segment.MaxSeq/2+1 { // half of them are left for records
@@ -120,7 +120,7 @@ func (j *Journal) change(ctx context.Context, op string, f func() error) error {
 	}
 	ended, err := apart(ctx, run)
 	if !ended {
-		return pending(op, ctx)
+		return pending(ctx, op)
 	}
 	return err
 }

@@ -49,7 +49,7 @@ type directory struct {
 	files   []*file // ascending by ordinal
 	temps   []string
 	foreign []string             // names that cannot be the journal's
-	suspect []string             // names that could be the journal's own, misspelt, or no regular files
+	suspect []string             // names that could be the journal's, or no regular files
 	journal *segment.JournalFile // nil if missing or bad
 	badFile error                // why the file JOURNAL is bad; ErrMissing if it is missing
 	faults  segment.JournalFaults
@@ -102,8 +102,8 @@ func (d *directory) list() error {
 	return nil
 }
 
-// addStandIn adds the segment that the file JOURNAL has a link of. It takes the place of a file with
-// its ordinal, which cannot be the journal's.
+// addStandIn adds the segment that the file JOURNAL has a link of. It takes the place of a file
+// with its ordinal, which cannot be the journal's.
 func (d *directory) addStandIn() {
 	if d.journal == nil || d.journal.StandInOrdinal == 0 {
 		return

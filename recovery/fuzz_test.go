@@ -51,8 +51,8 @@ func goldenRolled(tb testing.TB) (files map[string][]byte, records map[segment.S
 
 // FuzzScanDirectory damages a golden journal of three segments that was closed, in all the ways
 // that a script says. Whatever is left, scanning it ends, changes nothing, leaves nothing open; and
-// what is shown then are the records that were written. While a copy in JOURNAL is good, whose claim
-// covers all of them, either all are there or the journal is refused.
+// what is shown then are the records that were written. While a copy in JOURNAL is good, whose
+// claim covers all of them, either all are there or the journal is refused.
 func FuzzScanDirectory(f *testing.F) {
 	files, records := goldenRolled(f)
 	names := slices.Sorted(maps.Keys(files))

@@ -26,8 +26,8 @@ func (s *search) refuse(fact *bool, brk *breakage, from uint64) error {
 	return nil
 }
 
-// refuseUnlinked is refuse for a segment above the newest one that is missing or has a bad identity:
-// if it has never been linked, the whole chain is left.
+// refuseUnlinked is refuse for a segment above the newest one that is missing or has a bad
+// identity: if it has never been linked, the whole chain is left.
 func (s *search) refuseUnlinked(fact *bool, brk *breakage, from uint64) error {
 	if s.newest == nil || s.maybeLinked(from) > 0 {
 		return s.refuse(fact, brk, from)
@@ -83,8 +83,8 @@ func (s *search) maybeLinked(from uint64) (lost uint64) {
 }
 
 // left returns the segments that hold what is left of a corrupt journal, newest first: what is on
-// the chain for certain, below a break and below every one that is met further back. It notes those,
-// and from where on each affects records, and returns the last one: what is left ends there.
+// the chain for certain, below a break and below every one that is met further back. It notes
+// those, and from where on each affects records, and returns the last one: what is left ends there.
 func (s *search) left(brk *breakage) ([]*file, *breakage, error) {
 	for {
 		f, err := s.below(brk)

@@ -17,8 +17,8 @@ const scans = 20
 // and none found the journal undamaged. As far as is known nothing is wrong with it; try again.
 var ErrMoving = errors.New("the journal changed during every scan")
 
-// scanAgain repeats a scan of a directory that a writer may change at the same time. A scan sees the
-// files at different moments, which may not fit together. So the result of a scan that finds no
+// scanAgain repeats a scan of a directory that a writer may change at the same time. A scan sees
+// the files at different moments, which may not fit together. So the result of a scan that finds no
 // damage is taken, and apparent damage counts only if the next scan finds the same.
 func scanAgain(fsys segment.FS, path string, full bool, st *State, err error) (*State, error) {
 	found := finding(st, err)

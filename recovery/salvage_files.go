@@ -247,13 +247,13 @@ func (s *salvage) chosen() (id segment.ID) {
 // misnamed says what a segment under a wrong name is.
 func (s *salvage) misnamed(r *relic) string {
 	o := r.id.Ordinal
-	switch real := s.names[o]; {
-	case real == nil:
+	switch own := s.names[o]; {
+	case own == nil:
 		return fmt.Sprintf("segment %d under the name of %d: rename it, since %s is missing", o,
 			r.ordinal, segment.FileName(o))
-	case real.id == nil:
-		return fmt.Sprintf("segment %d under the name of %d; %s is damaged", o, r.ordinal, real.name)
-	case real.id.Journal == r.id.Journal && real.id.Salt == r.id.Salt && real.id.Ordinal == o:
+	case own.id == nil:
+		return fmt.Sprintf("segment %d under the name of %d; %s is damaged", o, r.ordinal, own.name)
+	case own.id.Journal == r.id.Journal && own.id.Salt == r.id.Salt && own.id.Ordinal == o:
 		return fmt.Sprintf("a copy of segment %d under the name of %d", o, r.ordinal)
 	}
 	return fmt.Sprintf("a segment %d, but not the one in %s, under the name of %d", o,

@@ -424,7 +424,8 @@ func TestSalvageErrors(t *testing.T) {
 	}
 }
 
-// TestSalvageWriter: a writer that is active may make salvage see damage, but not without a warning.
+// TestSalvageWriter: a writer that is active may make salvage see damage, but not without a
+// warning.
 func TestSalvageWriter(t *testing.T) {
 	for _, c := range []struct {
 		name   string

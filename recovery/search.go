@@ -7,8 +7,8 @@ import (
 	"mmjournal/segment"
 )
 
-// search finds the newest segment of a directory and the chain before it, and, of a corrupt journal,
-// what is left: segment/FORMAT.md §6.
+// search finds the newest segment of a directory and the chain before it, and, of a corrupt
+// journal, what is left: segment/FORMAT.md §6.
 type search struct {
 	d     *directory
 	full  bool // read every frame of the chain, claimed or not

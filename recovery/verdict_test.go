@@ -232,8 +232,8 @@ func sameCorruption(t *testing.T, quick, full error) {
 	}
 }
 
-// TestNewerFrames: a frame of newer software in a segment of the chain is refused as such by whoever
-// reads it, and never taken for damage; what it is not known to be, is not guessed.
+// TestNewerFrames: a frame of newer software in a segment of the chain is refused as such by
+// whoever reads it, and never taken for damage; what it is not known to be, is not guessed.
 func TestNewerFrames(t *testing.T) {
 	build := func(d *dir) *dir {
 		return d.start().append(3).sync().mark().append(1).sync().mark().roll().append(1).sync().mark()

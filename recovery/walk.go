@@ -48,8 +48,8 @@ func reason(err error) error {
 	return err
 }
 
-// member checks that p is what the link of its successor says, as far as no claim covers it yet, and
-// returns its own link. Records before live have been dropped.
+// member checks that p is what the link of its successor says, as far as no claim covers it yet,
+// and returns its own link. Records before live have been dropped.
 func (s *search) member(
 	p *file, l *segment.Link, live segment.Seq,
 ) (segment.Link, *breakage, error) {

@@ -56,8 +56,8 @@ func (j *JournalFile) Encode() []byte {
 	return b
 }
 
-// JournalFaults says what is wrong with a file JOURNAL that can be read all the same; the zero value
-// says nothing.
+// JournalFaults says what is wrong with a file JOURNAL that can be read all the same; the zero
+// value says nothing.
 type JournalFaults struct {
 	Copies [2]error // of the first copy, and of the second; nil for a good one
 	Size   error    // the file does not have the right size

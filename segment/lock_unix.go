@@ -20,8 +20,8 @@ import (
 // on the file LOCK also holds between machines, where the file system passes locks on, and it says
 // who has it. If LOCK is removed, the writer makes another one and goes on.
 
-// busyWait is how long a directory may be locked while LOCK is not: programs that clean up old files
-// lock each directory that they look into for a moment (systemd-tmpfiles).
+// busyWait is how long a directory may be locked while LOCK is not: programs that clean up old
+// files lock each directory that they look into for a moment (systemd-tmpfiles).
 const (
 	busyWait = 200 * time.Millisecond
 	busyStep = 10 * time.Millisecond
@@ -104,8 +104,8 @@ func (d *Directory) lockPath() string { return filepath.Join(d.path, LockName) }
 // lockTries is how often LOCK may be replaced while it is being locked.
 const lockTries = 10
 
-// lockFileLocked opens or makes LOCK, and locks it. The directory is locked. A disk without room for
-// LOCK is no reason not to open the journal.
+// lockFileLocked opens or makes LOCK, and locks it. The directory is locked. A disk without room
+// for LOCK is no reason not to open the journal.
 func (d *Directory) lockFileLocked() (err error) {
 	for range lockTries {
 		var f *os.File
@@ -130,9 +130,9 @@ func (d *Directory) lockFileLocked() (err error) {
 	return fmt.Errorf("lock %s: %s is replaced again and again: %w", d.path, LockName, err)
 }
 
-// openLock opens LOCK, or makes it. Where it is the file of another journal, too, which this one was
-// copied from by hard links, or the other way round, it makes another one: a writer of each journal
-// locks its own.
+// openLock opens LOCK, or makes it. Where it is the file of another journal, too, which this one
+// was copied from by hard links, or the other way round, it makes another one: a writer of each
+// journal locks its own.
 func (d *Directory) openLock() (*os.File, error) {
 	f, err := d.open(LockName, d.lockPath(), ReadWrite)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -209,7 +209,8 @@ func (d *Directory) lockInode() (inode, error) {
 // warnLocked says once that LOCK is not as it should be.
 func (d *Directory) warnLocked(what string, err error) {
 	if !d.lock.warned {
-		d.warn(fmt.Sprintf("%s: %s (%v); the directory's own lock is held alone", d.lockPath(), what, err))
+		d.warn(fmt.Sprintf("%s: %s (%v); the directory's own lock is held alone",
+			d.lockPath(), what, err))
 	}
 	d.lock.warned = true
 }

@@ -223,8 +223,8 @@ func TestLockProbed(t *testing.T) {
 	}
 }
 
-// TestLockFileReplaced: whatever becomes of LOCK, no second writer comes in, and the first one makes
-// it again or locks what is there, and says so once.
+// TestLockFileReplaced: whatever becomes of LOCK, no second writer comes in, and the first one
+// makes it again or locks what is there, and says so once.
 func TestLockFileReplaced(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, LockName)
@@ -314,8 +314,8 @@ func TestLockNotAFile(t *testing.T) {
 	}
 }
 
-// TestLockShared: LOCK has a second name, in a copy by hard links. Each directory gets a LOCK of its
-// own, whoever comes first, and whether or not the other one is open.
+// TestLockShared: LOCK has a second name, in a copy by hard links. Each directory gets a LOCK of
+// its own, whoever comes first, and whether or not the other one is open.
 func TestLockShared(t *testing.T) {
 	for _, open := range []bool{true, false} {
 		dir, copied := t.TempDir(), t.TempDir()

@@ -34,9 +34,9 @@ type Slack struct {
 }
 
 // ScanPast is Scan, but it goes on after damage that costs no live record: to frames before the
-// first live record's, from where that record is found on; and, with a limit, to frames that precede
-// the segment's first record, or follow its last one and precede the limit. What it has passed over
-// is in Gaps.
+// first live record's, from where that record is found on; and, with a limit, to frames that
+// precede the segment's first record, or follow its last one and precede the limit. What it has
+// passed over is in Gaps.
 func (s *Segment) ScanPast(limit Offset, slack Slack) (sc *Scan, err error) {
 	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
 	return scanBytes(s.m.b, &s.Identity, limit, allOf(s.m.b), &slack), nil
@@ -93,11 +93,11 @@ func findFrame(
 		if kind == KindLink || record && !kind.IsRecord() {
 			continue
 		}
-		if h, _, err := readFrame(b, at, salt); err == nil {
+		h, _, err := readFrame(b, at, salt)
+		if err == nil {
 			return at, kind, true
-		} else {
-			budget -= int64(h.length)
 		}
+		budget -= int64(h.length)
 	}
 	return 0, 0, false
 }

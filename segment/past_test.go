@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// pastSegment returns a sealed segment of 12 records, of which 4 to 7 are a batch, with a mark after
-// the second and one after the last, and where each record's frame is.
+// pastSegment returns a sealed segment of 12 records, of which 4 to 7 are a batch, with a mark
+// after the second and one after the last, and where each record's frame is.
 func pastSegment(t *testing.T) (s *Segment, list []place) {
 	t.Helper()
 	w := heapWriter(t, MinSize)
@@ -40,8 +40,8 @@ func TestScanPast(t *testing.T) {
 	}{
 		{"a dropped record's payload", func(b []byte) { b[record(1)+17] ^= 1 }, 3, end, record(1), mark},
 		{"a dropped record's length", func(b []byte) { b[record(2)+1] ^= 0x7f }, 3, end, record(2), mark},
-		{"a dropped record's seq, as if it were the first live one", func(b []byte) { b[record(1)+9] = 3 }, 3,
-			end, record(1), mark},
+		{"a dropped record's seq, that of the first live one", func(b []byte) { b[record(1)+9] = 3 },
+			3, end, record(1), mark},
 		{"the mark before the first live record", func(b []byte) { b[mark+20] ^= 1 }, 3, end,
 			mark, record(3)},
 		{"the mark that follows the link and dropped records", func(b []byte) {

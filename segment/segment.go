@@ -255,8 +255,8 @@ func (s *Segment) Populated() Offset { return Offset(s.populated.Load()) }
 
 // Sync makes everything in the segment so far durable. A failed sync must not be repeated: the
 // kernel reports a lost page only once. It reports none at all for bytes that were cut off
-// underneath, so Sync looks at the file's size, too. The one error after which it may be repeated is
-// ErrTime.
+// underneath, so Sync looks at the file's size, too. The one error after which it may be repeated
+// is ErrTime.
 //
 // Before that it moves the file's time of modification, so that a backup which goes by it sees what
 // is durable. The time itself is durable for a full segment only: see SyncTime.
@@ -342,8 +342,8 @@ func (s *Segment) opened() (f File, synced Offset) {
 	return s.mu.file, s.mu.synced
 }
 
-// sync moves the file's time, syncs the file, and notes that it is durable up to end then; if end is
-// 0 it moves and notes nothing.
+// sync moves the file's time, syncs the file, and notes that it is durable up to end then; if end
+// is 0 it moves and notes nothing.
 func (s *Segment) sync(end Offset, sync func(File) error) error {
 	f, synced := s.opened()
 	err := errReleased
@@ -371,8 +371,8 @@ func (s *Segment) sync(end Offset, sync func(File) error) error {
 	return nil
 }
 
-// touch moves the time of the file. It writes the last eight bytes of the frames onto themselves: no
-// append changes those any more, and behind them one may be under way.
+// touch moves the time of the file. It writes the last eight bytes of the frames onto themselves:
+// no append changes those any more, and behind them one may be under way.
 func (s *Segment) touch(f File, end Offset, durable bool) (err error) {
 	if end <= FirstFrame {
 		return nil
@@ -389,8 +389,8 @@ func (s *Segment) touch(f File, end Offset, durable bool) (err error) {
 	return err
 }
 
-// ErrTime: there is no space to move the time of a file before it is synced. Nothing has been synced,
-// and the sync may be repeated. It matches ErrNoSpace, too.
+// ErrTime: there is no space to move the time of a file before it is synced. Nothing has been
+// synced, and the sync may be repeated. It matches ErrNoSpace, too.
 var ErrTime = errors.New("time of modification cannot be moved")
 
 // isWhole returns ErrShort if somebody has cut the file.
@@ -402,8 +402,8 @@ func (s *Segment) isWhole(f File) error {
 	return err
 }
 
-// Reserve makes sure that the file has its disk space, where the file system can do that. It changes
-// no byte. Lack of space matches ErrNoSpace.
+// Reserve makes sure that the file has its disk space, where the file system can do that. It
+// changes no byte. Lack of space matches ErrNoSpace.
 func (s *Segment) Reserve() error {
 	s.mu.Lock()
 	f := s.mu.file

@@ -20,7 +20,7 @@ func (s *Segment) IsStandIn() bool { return s.Size == 0 }
 // follows: it ends as a journal does that was closed.
 func StandInScan(l Link) *Scan {
 	return &Scan{
-		Link: l, HasLink: true, LinkEnd: LinkEnd, LiveAt: FirstFrame, End: LinkEnd, Next: l.Base, Claim: l.Claim, FirstLive: l.FirstLive,
-		Oldest: l.Time, Newest: l.Time, Clean: true,
+		Link: l, HasLink: true, LinkEnd: LinkEnd, LiveAt: FirstFrame, End: LinkEnd, Next: l.Base,
+		Claim: l.Claim, FirstLive: l.FirstLive, Oldest: l.Time, Newest: l.Time, Clean: true,
 	}
 }

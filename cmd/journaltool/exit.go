@@ -24,9 +24,11 @@ var exitCodes = []struct {
 }{
 	{exitIntact, "done, and no damage in what was read: only verify reads every byte. " +
 		"A torn tail is a warning"},
-	{exitCorrupt, "the journal is corrupt. info, segments and verify: also damage that costs no record"},
+	{exitCorrupt, "the journal is corrupt. info, segments and verify: also damage that costs no " +
+		"record"},
 	{exitUsage, "the command line is wrong"},
-	{exitOther, "anything else: I/O, locked, not a journal, files of others, newer files, interrupted"},
+	{exitOther, "anything else: I/O, locked, not a journal, files of others, newer files, " +
+		"interrupted"},
 }
 
 // exitHelp returns the table for --help.

@@ -198,7 +198,8 @@ func remove(t *testing.T, path string) {
 // sealAt returns where the seal of a full segment starts: the sparse index follows it.
 func sealAt(b []byte) int {
 	for at := len(b) - 8; at > 0; at -= 8 {
-		if binary.LittleEndian.Uint32(b[at:]) == uint32(segment.SealSize) && b[at+8] == byte(segment.KindSeal) {
+		if binary.LittleEndian.Uint32(b[at:]) == uint32(segment.SealSize) &&
+			b[at+8] == byte(segment.KindSeal) {
 			return at
 		}
 	}
@@ -305,8 +306,8 @@ func TestExitCodeTable(t *testing.T) {
 		t.Errorf("--help has no exit codes:\n%s", help)
 	}
 	var b strings.Builder
-	b.WriteString("| the journal | info, segments | verify | cat | append | truncate | quick check says | " +
-		"verify says |\n|---|--:|--:|--:|--:|--:|---|---|\n")
+	b.WriteString("| the journal | info, segments | verify | cat | append | truncate " +
+		"| quick check says | verify says |\n|---|--:|--:|--:|--:|--:|---|---|\n")
 	for _, c := range conditions {
 		k := c.codes
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %s | %s |\n", c.what, k.info, k.verify, k.cat,

@@ -44,7 +44,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Read and check every byte",
 		Long: "Read and check every byte of the journal in DIR. A torn tail, which no claim says to\n" +
 			"be durable, is a warning, and the journal is intact. If there is damage that costs no live\n" +
-			"record, the verdict is \"damaged\", and the exit code is 1 as if it were corrupt." + inspectNote,
+			"record, the verdict is \"damaged\", and the exit code is 1 as if it were corrupt." +
+			inspectNote,
 		Example: "  journaltool verify ./log || echo damaged",
 	}, view{print: a.printVerify, lists: true, full: true})
 }

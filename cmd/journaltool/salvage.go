@@ -53,7 +53,8 @@ OUT/FIRST-LAST, and OUT/manifest.json: the runs, the missing records and why the
 what each file in DIR is. OUT must not exist, or be empty, and not lie in DIR.
 
 A run "may have been dropped" if the segment is missing that would say so. It is a journal of its
-own; check what is in it. Files of other journals and misplaced copies are named, and cost no record.
+own; check what is in it. Files of other journals and misplaced copies are named. They cost no
+record.
 
 It takes no lock and never writes to DIR. Stop the writer first: changes that it makes look like
 damage. The exit code is 1 if records are missing that had been acknowledged as durable, or may have
@@ -163,18 +164,18 @@ func checkTarget(dir, to string) error {
 	}
 	// The target's parents that exist, with all links followed.
 	for path := abs; ; path = filepath.Dir(path) {
-		real, err := filepath.EvalSymlinks(path)
+		target, err := filepath.EvalSymlinks(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		for ; ; real = filepath.Dir(real) {
-			if fi, err := os.Stat(real); err == nil && os.SameFile(fi, inside) {
+		for ; ; target = filepath.Dir(target) {
+			if fi, err := os.Stat(target); err == nil && os.SameFile(fi, inside) {
 				return fmt.Errorf("%s lies in %s: nothing is written there", to, dir)
 			}
-			if real == filepath.Dir(real) {
+			if target == filepath.Dir(target) {
 				return nil
 			}
 		}

@@ -16,7 +16,7 @@ func (a *app) truncateCommand() *cobra.Command {
 		Short: "Drop records at one end",
 		Long: `Drop records of the journal in DIR for good: --front N makes N the first record, --back N
 makes N the last one. Give exactly one of the two. The output "first F last L" is durable; if no
-record is left, L is F-1, and the next record gets the seq F. It works on a full disk, too, and frees
+record is left, L is F-1, and the next record gets the seq F. It works on a full disk too and frees
 space there, except on file systems that never write a file over in place (btrfs, ZFS).
 
 -o json prints {"first":F,"last":L}.`,

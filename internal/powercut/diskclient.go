@@ -29,8 +29,8 @@ const (
 // maxPacket bounds a command to the disk. It has to fit into the socket's buffer.
 const maxPacket = 200 << 10
 
-// patience is how long anything in the rig may take before it counts as hung: far beyond what a busy
-// machine needs.
+// patience is how long anything in the rig may take before it counts as hung: far beyond what a
+// busy machine needs.
 const patience = 10 * time.Minute
 
 // process returns a command that executes this program as one of the rig's processes.

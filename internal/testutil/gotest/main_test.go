@@ -56,7 +56,8 @@ func TestA(t *testing.T) { t.Log("started"); panic("no way") }`,
 	}
 	want = []string{
 		"ok  \texample/pass", "printed\n", "a_test.go:4: wrong\n", "--- FAIL: TestA",
-		"FAIL\texample/fail", "panic: no way", "started", "FAIL\texample/panic", "cannot use", "FAIL\texample/build",
+		"FAIL\texample/fail", "panic: no way", "started", "FAIL\texample/panic",
+		"cannot use", "FAIL\texample/build",
 		" failed, 4 skipped",
 	}
 	check(t, out, want, []string{"quiet"})

@@ -91,7 +91,8 @@ func (s *summary) failure(n name) {
 	}
 }
 
-// packageEnd prints the end of a package: its own output, after that of the tests in which it ended.
+// packageEnd prints the end of a package: its own output, after that of the tests in which it
+// ended.
 func (s *summary) packageEnd(pkg, how string) {
 	var rest []name
 	for n := range s.output {

@@ -8,7 +8,9 @@ var formatBugs = []bug{
 		old:  "		return copies[1], faults, nil\n	case second != nil:",
 		new:  "		return j, faults, first\n	case second != nil:",
 		pkg:  "./segment", run: "^TestJournalCopies$",
-		also: []tests{{"./recovery", "^TestJournalCopies$"}, {"./journal", "^TestModelDamagedJournalFile$"}},
+		also: []tests{
+			{"./recovery", "^TestJournalCopies$"}, {"./journal", "^TestModelDamagedJournalFile$"},
+		},
 		cost: "an update that a power cut interrupts takes back what it follows",
 	},
 	{

@@ -79,9 +79,10 @@ var recycleBugs = []bug{
 	{
 		name: "a group that a roll moves does not end with a mark",
 		file: "journal/append.go",
-		old:  "	if err == nil {\n		err = j.endGroupLocked()\n	}\n	if err != nil {\n		return errors.Join(err, seg.Drop())\n",
-		new:  "	if err != nil {\n		return errors.Join(err, seg.Drop())\n",
-		pkg:  "./journal", run: "^TestTailOfRolledGroup$",
+		old: "	if err == nil {\n		err = j.endGroupLocked()\n	}\n" +
+			"	if err != nil {\n		return errors.Join(err, seg.Drop())\n",
+		new: "	if err != nil {\n		return errors.Join(err, seg.Drop())\n",
+		pkg: "./journal", run: "^TestTailOfRolledGroup$",
 		cost: "the report of a torn tail says a hundredth of its size",
 	},
 	{

@@ -70,8 +70,8 @@ const (
 )
 
 var opNames = [...]string{"mkdirall", "readdir", "open", "create", "rename", "remove", "syncdir",
-	"size", "read", "write", "touch", "truncate", "allocate", "sync", "datasync", "map", "close", "check",
-	"store"}
+	"size", "read", "write", "touch", "truncate", "allocate", "sync", "datasync", "map", "close",
+	"check", "store"}
 
 func (k OpKind) String() string { return opNames[k] }
 
@@ -162,8 +162,8 @@ func (d *Disk) Files() map[string][]byte {
 }
 
 // Times returns every file's time of modification by path, in no unit. Files that are written, cut
-// or touched get one that no file has had. Stores through a mapping leave it as it is, and so does a
-// data sync; a power cut takes it back to that of the last sync of the whole file.
+// or touched get one that no file has had. Stores through a mapping leave it as it is, and so does
+// a data sync; a power cut takes it back to that of the last sync of the whole file.
 func (d *Disk) Times() map[string]uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
