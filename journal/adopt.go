@@ -58,6 +58,24 @@ func (j *Journal) adoptSize(file *segment.JournalFile) error {
 // the one that the journal was written with before.
 func (j *Journal) SegmentSize() int64 { return j.opts.SegmentSize }
 
+// whyLeave returns why a segment that was closed cleanly must not be written to again; 0 if it may.
+// A snapshot by hard links shares its file. Or the segment is a restored copy with holes, and the
+// disk is full: a store to a hole would fault.
+func whyLeave(seg *segment.Segment) (segment.Reason, error) {
+	n, err := seg.Links()
+	if err != nil {
+		return 0, err
+	}
+	if n > 1 {
+		return segment.ReasonShared, nil
+	}
+	err = seg.Reserve()
+	if errors.Is(err, ErrNoSpace) {
+		return segment.ReasonRecovery, nil
+	}
+	return 0, err
+}
+
 // rolled returns how many bytes the newest segments have that follow each other by rolls.
 func rolled(chain []*segment.Segment) (n int64) {
 	for _, seg := range slices.Backward(chain) {

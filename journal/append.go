@@ -53,7 +53,7 @@ func (j *Journal) append(payload []byte, crc uint32, size int64) (Seq, error) {
 func (j *Journal) hasRoomLocked(size int64) bool {
 	w := j.mu.writer
 	return w != nil && w.Fits(size, true) && !j.mu.unclaimed && !j.closed.Load() &&
-		j.failure.Load() == nil
+		j.failure.Load() == nil && !j.isSharedLocked()
 }
 
 // AppendFunc appends a record of n bytes that fn writes into memory of the journal. dst is zeroed,
@@ -224,7 +224,7 @@ func (j *Journal) roomLocked(size int64) error {
 // the disk has to work.
 func (j *Journal) needsSegmentLocked(size int64) bool {
 	w := j.mu.writer
-	return w == nil || !w.Fits(size, j.stage != nil && !w.Empty())
+	return w == nil || j.isSharedLocked() || !w.Fits(size, j.stage != nil && !w.Empty())
 }
 
 // maxSegments keeps the mappings of a journal, two memory areas each, well below Linux's usual
@@ -297,8 +297,8 @@ func (j *Journal) cutLocked(l segment.Link, v view, need int64) error {
 // JOURNAL has room for the link. Everything up to the link's end must be durable, and the caller
 // has the syncer's turn. Appends begin the segment that follows it, when there is space.
 func (j *Journal) standInLocked(l segment.Link, v view) error {
-	ordinal, ok := j.factory.skipOrdinal()
-	if !ok {
+	ordinal, giveBack := j.factory.skipOrdinal()
+	if giveBack == nil {
 		return j.cutLocked(l, v, 0)
 	}
 	l.Time = time.Now()
@@ -308,6 +308,7 @@ func (j *Journal) standInLocked(l segment.Link, v view) error {
 		}
 	}
 	if err := j.names.setStandIn(ordinal, l); err != nil {
+		giveBack()
 		return j.unprepared("note the change in JOURNAL", err)
 	}
 	j.stage.Discard()
@@ -373,7 +374,8 @@ func (j *Journal) takeLocked(need int64, full bool) (*segment.Segment, error) {
 }
 
 // rollLocked seals the full segment and goes on in the next one, in which frames of need bytes fit.
-// Usually one is ready.
+// Usually one is ready. A segment whose file has a second name is not sealed: nothing is written to
+// it but the records that have their place there already.
 func (j *Journal) rollLocked(need int64) error {
 	seg, err := j.takeLocked(need, true)
 	if err != nil {
@@ -393,7 +395,10 @@ func (j *Journal) rollLocked(need int64) error {
 	if err := w.Take().Move(); err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
-	if err := w.Seal(&seg.Identity); err != nil {
+	why := segment.ReasonRoll
+	if j.isSharedLocked() {
+		why = segment.ReasonShared
+	} else if err := w.Seal(&seg.Identity); err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
 	j.rolls.Add(1)
@@ -405,7 +410,7 @@ func (j *Journal) rollLocked(need int64) error {
 	old := w.Segment()
 	return j.linkLocked(seg, segment.Link{
 		Base: w.Next(), Pred: old.Ordinal, PredSalt: old.Salt, PredEnd: old.End(),
-		FirstLive: j.mu.firstLive, Claim: j.mu.claim, Reason: segment.ReasonRoll,
+		FirstLive: j.mu.firstLive, Claim: j.mu.claim, Reason: why,
 	}, *j.view.Load())
 }
 
@@ -433,10 +438,14 @@ func (j *Journal) mark() segment.Mark {
 	return segment.Mark{Claim: j.mu.claim, FirstLive: j.mu.firstLive, Time: time.Now()}
 }
 
-// markLocked writes a mark; where there is no room for it, the next segment's link says the same.
+// markLocked writes a mark; where there is no room for it, or the segment must not be written to,
+// the next segment's link says the same.
 func (j *Journal) markLocked(m segment.Mark) error {
 	if err := j.failed(); err != nil {
 		return err
+	}
+	if j.isSharedLocked() {
+		return j.rollLocked(0)
 	}
 	ok, err := j.mu.writer.Mark(m)
 	switch {
@@ -455,7 +464,7 @@ func (j *Journal) markLocked(m segment.Mark) error {
 // recycled segment, where bytes behind the end mean nothing, nothing else would. In another one it
 // is left out where only a closing mark has room behind it.
 func (j *Journal) endGroupLocked() error {
-	if j.stage == nil || !j.mu.unmarked {
+	if j.stage == nil || !j.mu.unmarked || j.isSharedLocked() {
 		return nil
 	}
 	if w := j.mu.writer; !w.Segment().Recycled && !w.Fits(0, true) {

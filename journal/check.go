@@ -21,7 +21,8 @@ func (j *Journal) checkDirectory() error {
 	return nil
 }
 
-// checkSegment makes the journal fail if a segment that is written to has no name any more.
+// checkSegment makes the journal fail if a segment that is written to has no name any more. If it
+// has a second name, a snapshot shares its file: the journal leaves it at the next append or mark.
 func (j *Journal) checkSegment(seg *segment.Segment) error {
 	n, err := seg.Links()
 	if err == nil && n == 0 {
@@ -30,7 +31,15 @@ func (j *Journal) checkSegment(seg *segment.Segment) error {
 	if err != nil {
 		return j.fail(err)
 	}
+	for old := j.shared.Load(); n > 1 && seg.Ordinal > old; old = j.shared.Load() {
+		j.shared.CompareAndSwap(old, seg.Ordinal)
+	}
 	return nil
+}
+
+// isSharedLocked reports whether the active segment must not be written to any more.
+func (j *Journal) isSharedLocked() bool {
+	return j.mu.writer != nil && j.shared.Load() == j.mu.writer.Segment().Ordinal
 }
 
 // checkFiles is checkDirectory, and checkSegment for the active segment.

@@ -88,22 +88,28 @@ func (f *factory) setSize(size int64, most int) {
 }
 
 // skipOrdinal gives up an ordinal, which is above those of all files that were prepared or were
-// begun to be, and returns it; not if a segment is ready after all.
-func (f *factory) skipOrdinal() (ordinal uint64, ok bool) {
+// begun to be, and returns it. giveBack takes it back, if no file says that it was used: prepared
+// segments must follow each other. It is nil if a segment is ready after all.
+func (f *factory) skipOrdinal() (ordinal uint64, giveBack func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.mu.busy {
 		f.idle.Wait()
 	}
 	if len(f.mu.ready) > 0 {
-		return 0, false
+		return 0, nil
 	}
+	next, failed := f.mu.next, f.mu.failed
 	if f.mu.failed { // its file may be there
 		f.mu.next++
 		f.mu.failed = false
 	}
 	f.mu.next++
-	return f.mu.next - 1, true
+	return f.mu.next - 1, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.mu.next, f.mu.failed = next, failed
+	}
 }
 
 // restart makes the segments small again: the journal is being cut.
@@ -200,10 +206,12 @@ func (f *factory) ensureLocked(need int64) (i int, err error) {
 	return i, err
 }
 
-// fitLocked returns the first segment that frames of need bytes fit in, or -1.
+// fitLocked returns the first segment that frames of need bytes fit in and that no snapshot shares,
+// or -1.
 func (f *factory) fitLocked(need int64) int {
 	return slices.IndexFunc(f.mu.ready, func(s *segment.Segment) bool {
-		return need <= segment.MaxBatch(s.Size)
+		n, err := s.Links()
+		return need <= segment.MaxBatch(s.Size) && (n <= 1 || err != nil)
 	})
 }
 

@@ -84,6 +84,9 @@ type Journal struct {
 	// failure is set once, by the first failed sync or store.
 	failure atomic.Pointer[error]
 
+	// shared is the ordinal of the newest segment whose file was seen to have a second name; or 0.
+	shared atomic.Uint64
+
 	syncer     syncer
 	released   bool // files and mappings are given back; belongs to who has the syncer's turn
 	factory    *factory
@@ -384,13 +387,15 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	if err != nil {
 		return err
 	}
-	// A copy that was restored may have holes: a store to one of them on a full disk is a fault.
-	if err := seg.Reserve(); errors.Is(err, ErrNoSpace) {
-		j.log.Warn("the newest segment is left as it is", zap.Error(err))
-		j.mu.start = afterEnd(seg, scan, j.mu.firstLive)
-		return seg.Drop()
-	} else if err != nil {
+	why, err := whyLeave(seg)
+	if err != nil {
 		return errors.Join(err, seg.Drop())
+	}
+	if why != 0 {
+		j.log.Info("the newest segment is left as it is", zap.Stringer("reason", why))
+		j.mu.start = afterEnd(seg, scan, j.mu.firstLive)
+		j.mu.start.Reason = why
+		return seg.Drop()
 	}
 	seg.Adopt(scan)
 	old := chain[last]
@@ -448,9 +453,11 @@ func (j *Journal) fail(err error) error {
 }
 
 // fatal reports whether an error of an operation on names must make the journal fail: it is not
-// known which names the directory has, or the directory is not the journal's any more.
+// known which names the directory has or what JOURNAL says, or the directory is not the journal's
+// any more.
 func fatal(err error) bool {
-	return errors.Is(err, segment.ErrUnnamed) || errors.Is(err, ErrReplaced)
+	return errors.Is(err, segment.ErrUnnamed) || errors.Is(err, ErrReplaced) ||
+		errors.Is(err, errUnknown)
 }
 
 // failed returns the first failure, or nil.
@@ -464,8 +471,9 @@ func (j *Journal) failed() error {
 // Close makes everything durable, notes that the journal was closed cleanly, and releases it. Where
 // nothing was written since Open, the end stays as Open has found it.
 // Slices and iterations in use stay valid: a segment is unmapped when its last reader is done. It
-// returns the error that made the journal fail, if it has. A second Close waits for the first one,
-// and returns ErrClosed.
+// returns the error that made the journal fail, if it has. ErrNoSpace: everything is durable and
+// released, but there was no space to note the clean end, so the next Open checks more. A second
+// Close waits for the first one, and returns ErrClosed.
 func (j *Journal) Close() error { return j.CloseContext(context.Background()) }
 
 // CloseContext is Close with a limit. The journal is closed for all callers at once. If ctx ends

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ var errorScripts = []string{
 	"p: a3952 c a100 s", // the next page begins in it
 	"p: a3960 c a100 s",
 	"p: a3920*2 tf1 c a100 s", // the closing mark needs a segment of its own
+	"s: a300*3 d tb1 a300 u a300 s",
+	"p: a300*3 d k tf1 u a300 s a300 d k tb1 u a300 s", // JOURNAL stands in for a segment
 }
 
 // injection says which operation of a script fails.
@@ -94,7 +97,7 @@ func (w *walk) operations() (ops []simdisk.Op) {
 	l := &errorLife{life: *w.first(nil), i: i}
 	l.d.OnOp = func(op simdisk.Op) error {
 		ops = append(ops, op)
-		return nil
+		return l.lacks(op)
 	}
 	if err := l.script(parseScript(w.text)); err != nil {
 		w.violation(&l.life, err)
@@ -106,7 +109,7 @@ func (w *walk) operations() (ops []simdisk.Op) {
 func (w *walk) inject(i *injection) {
 	l := &errorLife{life: *w.first(nil), i: i}
 	l.story = " " + i.String()
-	l.d.OnOp = i.Hook
+	l.d.OnOp = func(op simdisk.Op) error { return cmp.Or(i.Hook(op), l.lacks(op)) }
 	if err := l.script(parseScript(w.text)); err != nil {
 		w.violation(&l.life, err)
 		return
@@ -211,7 +214,7 @@ func (l *errorLife) step(s step) error {
 	if first, last := l.j.First(), l.j.Last(); first != before.first || last+1 != before.next() {
 		return fmt.Errorf("I9: %v was %v, but now it is %d to %d", err, before, first, last)
 	}
-	l.d.OnOp = nil
+	l.d.OnOp = l.lacks
 	if err := l.do(s); err != nil {
 		return fmt.Errorf("I9: does not work although the disk does: %w", err)
 	}
@@ -221,7 +224,7 @@ func (l *errorLife) step(s step) error {
 // checkFailed: a journal that has failed acknowledges nothing and says the same for ever, although
 // the disk works again.
 func (l *errorLife) checkFailed() error {
-	l.d.OnOp = nil
+	l.d.OnOp = l.lacks
 	durable := l.j.Durable()
 	l.or.begin(l.or.now().with([]byte("late")))
 	_, appendErr := l.j.Append([]byte("late"))
@@ -275,6 +278,6 @@ func (l *errorLife) reopen() error {
 	if err := l.checkLeaks(); err != nil {
 		return err
 	}
-	l.d.OnOp = nil
+	l.d.OnOp = l.lacks
 	return l.open()
 }

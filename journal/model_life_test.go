@@ -67,7 +67,7 @@ func (l *life) run(script []step) (ok bool) {
 		}
 	}
 	err := l.close()
-	if err == nil && l.or.serial > 0 {
+	if err == nil && l.closed {
 		err = l.checkTidy()
 	}
 	if err != nil {
@@ -91,11 +91,16 @@ func (l *life) hook() {
 			filepath.Base(op.Path) != segment.JournalName {
 			l.meanwhile()
 		}
-		if l.full && (op.Kind == simdisk.OpCreate || op.Kind == simdisk.OpAllocate) {
-			return syscall.ENOSPC
-		}
-		return nil
+		return l.lacks(op)
 	}
+}
+
+// lacks returns the error of an operation that needs space where there is none.
+func (l *life) lacks(op simdisk.Op) error {
+	if l.full && (op.Kind == simdisk.OpCreate || op.Kind == simdisk.OpAllocate) {
+		return syscall.ENOSPC
+	}
+	return nil
 }
 
 // call visits, if a crash now may leave something that it could not before, or breaks another
@@ -166,11 +171,13 @@ func readAll(j *journal.Journal) (image, error) {
 
 // close closes the journal: everything is durable then, and nothing is open.
 func (l *life) close() error {
-	if err := l.j.Close(); err != nil {
+	err := l.j.Close()
+	unmarked := l.mayLackSpace() && errors.Is(err, journal.ErrNoSpace)
+	if err != nil && !unmarked {
 		return fmt.Errorf("close: %w", err)
 	}
 	l.or.promise(true)
-	l.closed = l.or.serial > 0
+	l.closed = l.or.serial > 0 && !unmarked
 	if h, m := l.d.Leaks(); h != 0 || m != 0 {
 		return fmt.Errorf("I12: %d handles and %d mappings are open after Close", h, m)
 	}

@@ -29,6 +29,7 @@ import (
 //	m300     during the first sync of the next step, append 300 bytes (with Published only)
 //	d        the disk is full from now on: no file can be made, no space be reserved
 //	u        there is space again
+//	l        a snapshot by hard links: every file gets a second name
 //
 // A truncation that would drop more than there is drops all.
 type step struct {
@@ -42,7 +43,7 @@ var stepPattern = regexp.MustCompile(`^([a-z]+?)(?:(\d+)x)?(\d*)(?:\*(\d+))?$`)
 func parseScript(text string) (steps []step) {
 	for _, word := range strings.Fields(text) {
 		m := stepPattern.FindStringSubmatch(word)
-		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs p c k m d u ", " "+m[1]+" ") {
+		if m == nil || !strings.Contains(" a z e b f x s w tb tf rs p c k m d u l ", " "+m[1]+" ") {
 			panic("model: bad step " + word)
 		}
 		k, _ := strconv.Atoi(m[2])
@@ -64,6 +65,9 @@ func randomScript(r *rand.Rand, steps int) string {
 		word := ""
 		if r.IntN(16) == 0 {
 			words, full = append(words, map[bool]string{false: "d", true: "u a10"}[full]), !full
+		}
+		if r.IntN(32) == 0 {
+			words = append(words, "l")
 		}
 		switch r.IntN(20) {
 		case 0, 1:
@@ -156,6 +160,9 @@ func (l *life) do(s step) error {
 	case "d", "u":
 		l.full = s.op == "d"
 		return nil
+	case "l":
+		l.d.Share()
+		return nil
 	default:
 		return l.cut(s)
 	}
@@ -209,24 +216,33 @@ func (l *life) room() int {
 
 // cut truncates or resets. A truncation that drops nothing makes what is there durable all the
 // same.
-func (l *life) cut(s step) error {
+func (l *life) cut(s step) (err error) {
 	now := l.or.now()
 	n := journal.Seq(min(s.n, len(now.recs)))
 	switch s.op {
 	case "tb":
 		last := now.next() - 1 - n
 		l.or.begin(now.truncateBack(last))
-		return l.promised(l.j.TruncateBack(last), true)
+		err = l.j.TruncateBack(last)
 	case "tf":
 		first := now.first + n
 		l.or.begin(now.truncateFront(first))
-		return l.promised(l.j.TruncateFront(first), true)
+		err = l.j.TruncateFront(first)
 	default:
 		next := now.next() + journal.Seq(s.n)
 		l.or.begin(image{first: next})
-		return l.promised(l.j.Reset(next), true)
+		err = l.j.Reset(next)
 	}
+	if l.mayLackSpace() && errors.Is(err, journal.ErrNoSpace) && !errors.Is(err, journal.ErrFailed) {
+		l.or.begin(now) // nothing has changed
+		return l.promised(nil, false)
+	}
+	return l.promised(err, true)
 }
+
+// mayLackSpace reports whether a truncation may fail: the disk is full, and a snapshot shares the
+// file JOURNAL, which is not written over then.
+func (l *life) mayLackSpace() bool { return l.full && l.d.Shared() }
 
 // promised notes what the return of an operation promises, and checks what the journal says of
 // itself.

@@ -22,6 +22,7 @@ type names struct {
 	// What the file JOURNAL says; guarded by Journal.mu.
 	file    segment.JournalFile
 	written bool         // the file on the disk says the same, twice
+	unknown bool         // it may say the same in one copy: the latest update has failed
 	next    uint64       // the generation of the next update
 	open    segment.File // nil if it has to be made anew
 
@@ -63,7 +64,7 @@ func (n *names) write() error {
 	if err := n.fsys.Check(); err != nil {
 		return err
 	}
-	n.written = false
+	n.written, n.unknown = false, false
 	n.file.Generation = n.next
 	n.next++
 	if n.open != nil {
@@ -77,10 +78,11 @@ func (n *names) write() error {
 	}
 	var err error
 	if n.open != nil {
-		var first bool
-		if first, err = segment.UpdateJournalFile(n.open, &n.file); !first {
+		var done segment.JournalUpdate
+		if done, err = segment.UpdateJournalFile(n.open, &n.file); done != segment.JournalWritten {
 			n.next++ // the other copy is the good one still
 		}
+		n.unknown = err != nil && done != segment.JournalUnchanged
 	} else {
 		n.open, err = segment.CreateJournalFile(n.fsys, n.dir, &n.file)
 	}
@@ -105,12 +107,24 @@ func (n *names) setSegmentSize(size int64) error {
 	return n.write()
 }
 
-// setStandIn notes a link durably that no segment can be had for, with what it claims.
+// setStandIn notes a link durably that no segment can be had for, with what it claims. If it fails,
+// either nothing has changed, or the error matches errUnknown.
 func (n *names) setStandIn(ordinal uint64, l segment.Link) error {
+	old := n.file
 	n.file.StandInOrdinal, n.file.StandIn, n.file.Newest = ordinal, l, ordinal
 	n.file.Claim, n.file.FirstLive = l.Claim, l.FirstLive
-	return n.write()
+	err := n.write()
+	if err != nil {
+		n.file = old
+	}
+	if n.unknown {
+		err = fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	return err
 }
+
+// errUnknown: after a failed update JOURNAL may show a change that was not made.
+var errUnknown = errors.New("the change may show after the next open")
 
 // setNewest notes durably that the segment with that ordinal, or a newer one with a good link,
 // exists. Without it nobody would miss the newest segment of a journal that was cut, if its file

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -259,6 +260,51 @@ func TestFullDiskCuts(t *testing.T) {
 			}
 			mustClose(t, k)
 			mustClose(t, j)
+		})
+	}
+}
+
+// TestFullDiskCutFails: JOURNAL cannot be written over to note a cut on a full disk. If nothing was
+// written, nothing has changed, and a later update of JOURNAL does not note the cut. Otherwise the
+// next open may find the cut, so the journal fails.
+func TestFullDiskCutFails(t *testing.T) {
+	for _, kind := range []simdisk.OpKind{simdisk.OpWrite, simdisk.OpDatasync} {
+		t.Run(kind.String(), func(t *testing.T) {
+			disk, full, j := fullDisk(t, journal.Synced)
+			for range 40 {
+				mustAppend(t, j, make([]byte, 500))
+			}
+			*full = true
+			space := disk.OnOp
+			disk.OnOp = func(op simdisk.Op) error {
+				if op.Kind == kind && filepath.Base(op.Path) == segment.JournalName {
+					disk.OnOp = space
+					return syscall.ENOSPC // as btrfs does
+				}
+				return space(op)
+			}
+			err := j.TruncateBack(30)
+			if !errors.Is(err, journal.ErrNoSpace) {
+				t.Fatal(err)
+			}
+			want := journal.Seq(40)
+			if unknown := kind == simdisk.OpDatasync; errors.Is(err, journal.ErrFailed) != unknown {
+				t.Errorf("%v", err)
+			} else if !unknown {
+				*full = false
+				for range 40 { // rolls, which updates JOURNAL
+					mustAppend(t, j, make([]byte, 500))
+				}
+				want = 80
+			}
+			k := reopen(t, disk)
+			if k.First() != 1 || k.Last() != want && k.Last() != 30 {
+				t.Errorf("%d to %d, want 1 to %d", k.First(), k.Last(), want)
+			}
+			mustClose(t, k)
+			if err := j.Close(); err != nil && !errors.Is(err, journal.ErrFailed) {
+				t.Error(err)
+			}
 		})
 	}
 }

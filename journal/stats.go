@@ -11,7 +11,7 @@ type Stats struct {
 
 	Syncs    uint64 // of the disk; appends that wait at the same time share one
 	SyncTime time.Duration
-	Rolls    uint64 // a segment was full
+	Rolls    uint64 // a segment was full, or a snapshot shares its file
 
 	IndexRebuilds int // segments whose sparse index was damaged, and was rebuilt from their records
 

@@ -247,6 +247,13 @@ func (j *Journal) syncTo(pos segment.Position, last Seq, chain []*segment.Segmen
 			return err
 		}
 	}
+	for _, seg := range chain { // those that are not full, but that nothing is appended to any more
+		if seg.Ordinal >= j.syncer.pos.Ordinal && seg.Ordinal < pos.Ordinal {
+			if err := j.syncTime(seg, seg.End()); err != nil {
+				return err
+			}
+		}
+	}
 	if err := j.checkDirectory(); err != nil {
 		return err
 	}
@@ -295,7 +302,15 @@ func (j *Journal) syncTime(seg *segment.Segment, end segment.Offset) error {
 	if !seg.NewTime() {
 		return nil
 	}
-	err := seg.SyncTime(end)
+	n, err := seg.Links()
+	if err != nil {
+		return j.fail(err)
+	}
+	if n > 1 { // what shares a file with a snapshot stays as it is
+		seg.KeepTime()
+		return nil
+	}
+	err = seg.SyncTime(end)
 	if errors.Is(err, segment.ErrTime) {
 		j.log.Warn("a backup may miss what has changed, after a power cut", zap.Error(err))
 		return nil

@@ -17,8 +17,8 @@ import (
 	"mmjournal/internal/testutil/nobody"
 )
 
-// TestOpenFollowsNothing: a name that is a symbolic link is an error, whatever it leads to, and what
-// it leads to stays as it is.
+// TestOpenFollowsNothing: a name that is a symbolic link is an error, whatever it leads to, and
+// what it leads to stays as it is.
 func TestOpenFollowsNothing(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, FileName(1)), filepath.Join(dir, FileName(2))

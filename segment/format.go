@@ -116,10 +116,12 @@ const (
 	ReasonTruncateBack Reason = 4
 	ReasonReset        Reason = 5
 	ReasonNoSpace      Reason = 6 // of a stand-in: the disk was full
+	ReasonShared       Reason = 7 // the predecessor's file has another name, in a snapshot
 )
 
 func (r Reason) String() string {
-	names := [...]string{"", "start", "roll", "recovery", "truncate back", "reset", "no space"}
+	names := [...]string{"", "start", "roll", "recovery", "truncate back", "reset", "no space",
+		"shared file"}
 	if r == 0 || int(r) >= len(names) {
 		return fmt.Sprintf("reason %d", uint64(r))
 	}

@@ -115,7 +115,8 @@ func TestNames(t *testing.T) {
 		{Kind(0), "kind 0x00"}, {Kind(8), "kind 0x08"}, {KindRecord | 0x20, "kind 0x21"},
 		{ReasonStart, "start"}, {ReasonRoll, "roll"}, {ReasonRecovery, "recovery"},
 		{ReasonTruncateBack, "truncate back"}, {ReasonReset, "reset"},
-		{ReasonNoSpace, "no space"}, {Reason(0), "reason 0"}, {Reason(7), "reason 7"},
+		{ReasonNoSpace, "no space"}, {ReasonShared, "shared file"}, {Reason(0), "reason 0"},
+		{Reason(8), "reason 8"},
 		{testJournal, "11223300-0000-4a00-8b00-0000000000ff"},
 	} {
 		if c.got.String() != c.want {

@@ -189,22 +189,33 @@ func CreateJournalFile(fsys FS, dir string, j *JournalFile) (File, error) {
 // UpdateJournalFile durably writes over both copies in a file JOURNAL, one after the other, first
 // that which j.Generation chooses: see NextGeneration. So a crash spoils one of them at most, and
 // what the file said, or says now, is in the other one. It needs no space on the disk, but on file
-// systems that cannot write in place. If it fails, written says whether the first copy has been
-// written durably.
-func UpdateJournalFile(f File, j *JournalFile) (written bool, err error) {
+// systems that cannot write in place. If it fails, done says how far it has got.
+func UpdateJournalFile(f File, j *JournalFile) (done JournalUpdate, err error) {
 	b := j.Encode()
 	for _, at := range [2]int64{firstCopy(j.Generation), firstCopy(j.Generation + 1)} {
-		_, err := f.WriteAt(b, at)
+		n, err := f.WriteAt(b, at)
+		if n > 0 {
+			done = max(done, JournalUnknown)
+		}
 		if err == nil {
 			err = f.Datasync()
 		}
 		if err != nil {
-			return written, noSpace(fmt.Errorf("write %s: %w", JournalName, err))
+			return done, noSpace(fmt.Errorf("write %s: %w", JournalName, err))
 		}
-		written = true
+		done = JournalWritten
 	}
-	return true, nil
+	return done, nil
 }
+
+// JournalUpdate says how far an update of a file JOURNAL has got.
+type JournalUpdate int
+
+const (
+	JournalUnchanged JournalUpdate = iota // nothing was written
+	JournalUnknown                        // the first copy may say either
+	JournalWritten                        // the first copy is written durably
+)
 
 // firstCopy returns the offset of the copy that an update of that generation writes first.
 func firstCopy(generation uint64) int64 { return int64(generation%2) * copySize }

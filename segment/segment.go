@@ -323,6 +323,9 @@ func (s *Segment) NewTime() bool {
 	return s.mu.newTime
 }
 
+// KeepTime says that the file's time of modification need not become durable.
+func (s *Segment) KeepTime() { s.setNewTime(false) }
+
 func (s *Segment) setNewTime(is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,8 +59,8 @@ var stageBugs = []bug{
 		old: `	if err := w.Take().Move(); err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
-	if err := w.Seal`,
-		new: `	if err := w.Seal`,
+	why :=`,
+		new: `	why :=`,
 		pkg: "./journal", run: "^TestRollMovesWhatIsStaged$",
 		cost: "acknowledged records were never written",
 	},

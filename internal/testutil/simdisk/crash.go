@@ -231,7 +231,8 @@ func (p *Pending) Crash(c Choice) *Disk {
 func (f *file) durable() *file {
 	n := len(f.versions)
 	g := &file{number: f.number, versions: make([][]*sector, n), stuck: make([]bool, n),
-		sizes: []int64{f.sizes[0]}, time: f.durableTime, durableTime: f.durableTime}
+		sizes: []int64{f.sizes[0]}, time: f.durableTime, durableTime: f.durableTime,
+		shared: f.shared}
 	backing := make([]*sector, n)
 	for i, v := range f.versions {
 		backing[i] = v[0]
@@ -316,7 +317,7 @@ func (d *Disk) copy(copies map[*file]*file, f *file) *file {
 	d.recordLocked(f)
 	g := &file{number: f.number, path: f.path, versions: make([][]*sector, len(f.versions)),
 		stuck: slices.Clone(f.stuck), sizes: slices.Clone(f.sizes),
-		time: f.time, durableTime: f.durableTime}
+		time: f.time, durableTime: f.durableTime, shared: f.shared}
 	for i, v := range f.versions {
 		g.versions[i] = slices.Clip(v)
 	}

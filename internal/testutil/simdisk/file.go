@@ -43,6 +43,7 @@ type file struct {
 	maps     int     // live mappings of cache
 	handles  int     // open ones
 	sole     bool    // the only handle has it to itself
+	shared   bool    // it has a second name, in another directory
 
 	time, durableTime uint64 // of modification
 }
@@ -344,18 +345,48 @@ func (h *handle) Uncache() {}
 // SetPath implements [segment.File]: the disk knows the name.
 func (h *handle) SetPath(string) {}
 
-// Links implements [segment.File]: a file has one name, or none. It is no operation on the disk.
-func (h *handle) Links() (int, error) {
+// Links implements [segment.File]: a file has one name, or none, and one more if it is shared. It
+// is no operation on the disk.
+func (h *handle) Links() (n int, err error) {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
 	for _, dir := range h.d.dirs {
 		for _, f := range dir.names {
 			if f == h.f {
-				return 1, nil
+				n = 1
 			}
 		}
 	}
-	return 0, nil
+	if h.f.shared {
+		n++
+	}
+	return n, nil
+}
+
+// Shared reports whether a file that has a name has a second one.
+func (d *Disk) Shared() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, dir := range d.dirs {
+		for _, f := range dir.names {
+			if f.shared {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Share gives each file that has a name a second one, as a snapshot by hard links does. The second
+// names are not in [Disk.Files], and nothing removes them.
+func (d *Disk) Share() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, dir := range d.dirs {
+		for _, f := range dir.names {
+			f.shared = true
+		}
+	}
 }
 
 // NextData implements [segment.File]: sectors full of zeros are holes.
@@ -419,7 +450,7 @@ func (h *handle) sync(kind OpKind, from, to segment.Offset) error {
 func (h *handle) Sole() bool {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	h.f.sole = h.f.handles == 1 && h.f.maps == 0
+	h.f.sole = h.f.handles == 1 && h.f.maps == 0 && !h.f.shared
 	return h.f.sole
 }
 
