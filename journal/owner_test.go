@@ -125,6 +125,9 @@ func TestOwnerKept(t *testing.T) {
 		{"LOCK is gone", func() error { return os.Remove(filepath.Join(wal, segment.LockName)) }},
 		{"JOURNAL is damaged", func() error { return os.WriteFile(file, []byte("x"), 0) }},
 		{"JOURNAL has a second name", func() error { return os.Link(file, wal+".link") }},
+		{"JOURNAL has a second name, the directory another owner", func() error {
+			return errors.Join(os.Link(file, wal+".link"), os.Chown(wal, 0, 0), os.Chmod(wal, 0o777))
+		}},
 	} {
 		for k, dies := range []bool{false, true} {
 			level := levels[(i+k)%len(levels)]

@@ -5,6 +5,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -116,7 +117,8 @@ func (d *Directory) defaults() attributes {
 // attributes returns what new files get: what JOURNAL has now, since an operator may change that
 // while the journal is open; or, if it is missing, what it had at Open. Somebody who may write to
 // the directory, but does not own it, may have given a file of another owner the name JOURNAL: one
-// that has other names, too, counts only if its owner is the directory's.
+// that has other names, too, counts only if its owner is the directory's, or if it is what such a
+// file must be: a snapshot by hard links gives it another name, too.
 func (d *Directory) attributes() attributes {
 	var dir, st unix.Stat_t
 	err := retry(func() error { return unix.Fstat(d.fd(), &dir) })
@@ -125,11 +127,33 @@ func (d *Directory) attributes() attributes {
 			return unix.Fstatat(d.fd(), JournalName, &st, unix.AT_SYMLINK_NOFOLLOW)
 		})
 	}
-	if err != nil || !isRegular(&st) || st.Nlink > 1 && st.Uid != dir.Uid {
+	if err != nil || !isRegular(&st) || st.Nlink > 1 && st.Uid != dir.Uid && !d.hasJournal(&st) {
 		return d.own
 	}
 	//nolint:unconvert // the types differ by system
 	return attributes{mode: uint32(st.Mode) & 0o666, uid: int(st.Uid), gid: int(st.Gid)}
+}
+
+// hasJournal reports whether the file JOURNAL is the one that st describes, and can be decoded.
+func (d *Directory) hasJournal(st *unix.Stat_t) bool {
+	fd, err := openRetry(d.fd(), JournalName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), JournalName)
+	defer f.Close()
+	var now unix.Stat_t
+	err = retry(func() error { return unix.Fstat(fd, &now) })
+	if err != nil || inodeOf(&now) != inodeOf(st) {
+		return false
+	}
+	b := make([]byte, journalSize)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	_, _, err = DecodeJournalFile(b[:n])
+	return err == nil
 }
 
 func isRegular(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFREG }

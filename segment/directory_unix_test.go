@@ -183,6 +183,12 @@ func TestAttributes(t *testing.T) {
 			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666),
 				os.Chown(path, nobody.ID, nobody.ID), os.Link(path, path+".link"))
 		}, "0600 own"},
+		{"a journal's, with a second name, of another owner", true, DirOptions{}, -1,
+			func(path string) error {
+				j := JournalFile{Journal: testJournal, Generation: 1, Created: testTime}
+				return errors.Join(os.WriteFile(path, twice(j), 0o600), os.Chmod(path, 0o640),
+					os.Chown(path, nobody.ID, nobody.ID), os.Link(path, path+".link"))
+			}, "0640 nobody"},
 		{"a link", true, DirOptions{}, -1, func(path string) error {
 			return errors.Join(os.WriteFile(path+".x", nil, 0o600), os.Chmod(path+".x", 0o666),
 				os.Chown(path+".x", nobody.ID, nobody.ID), os.Symlink(path+".x", path))

@@ -119,10 +119,19 @@ var directoryBugs = []bug{
 	{
 		name: "whatever is named JOURNAL decides about owner and mode",
 		file: "segment/directory_unix.go",
-		old:  "	if err != nil || !isRegular(&st) || st.Nlink > 1 && st.Uid != dir.Uid {",
-		new:  "	if err != nil || !isRegular(&st) {",
+		old:  "	if err != nil || !isRegular(&st) || st.Nlink > 1 && st.Uid != dir.Uid && ",
+		new:  "	if err != nil || !isRegular(&st) || st.Nlink > 1<<20 && ",
 		pkg:  "./segment", run: "^TestAttributes$",
 		cost: "files get the owner of a file that somebody else has linked there",
+	},
+	{
+		name: "a file JOURNAL with a second name does not say who owns the journal",
+		file: "segment/directory_unix.go",
+		old:  "	return err == nil\n}\n\nfunc isRegular(",
+		new:  "	return false\n}\n\nfunc isRegular(",
+		pkg:  "./segment", run: "^TestAttributes$",
+		also: []tests{{"./journal", "^TestOwnerKept$"}},
+		cost: "root's use of a service's journal that has a snapshot locks the service out",
 	},
 	{
 		name: "new files belong to the process that makes them",
