@@ -82,8 +82,6 @@ func (j *Journal) populate(seg *segment.Segment, from, to segment.Offset) {
 	j.populating.Go(func() {
 		seg.Populate(from, to)
 		j.populating.busy.Store(false)
-		if err := seg.Drop(); err != nil {
-			j.log.Warn("unmap " + seg.Path() + ": " + err.Error())
-		}
+		j.drop(seg)
 	})
 }

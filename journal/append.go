@@ -212,7 +212,9 @@ func (j *Journal) roomLocked(size int64) error {
 		return err
 	}
 	if j.needsSegmentLocked(size) {
-		return j.nextLocked(size)
+		err := j.nextLocked(size)
+		j.mu.lacking = errors.Is(err, ErrNoSpace)
+		return err
 	}
 	if j.stage == nil && j.mu.unclaimed && j.mu.writer.Fits(size, true) {
 		return j.markLocked(j.mark())
@@ -297,7 +299,7 @@ func (j *Journal) cutLocked(l segment.Link, v view, need int64) error {
 // JOURNAL has room for the link. Everything up to the link's end must be durable, and the caller
 // has the syncer's turn. Appends begin the segment that follows it, when there is space.
 func (j *Journal) standInLocked(l segment.Link, v view) error {
-	ordinal, giveBack := j.factory.skipOrdinal()
+	ordinal, skipped, giveBack := j.factory.skipOrdinal()
 	if giveBack == nil {
 		return j.cutLocked(l, v, 0)
 	}
@@ -310,6 +312,10 @@ func (j *Journal) standInLocked(l segment.Link, v view) error {
 	if err := j.names.setStandIn(ordinal, l); err != nil {
 		giveBack()
 		return j.unprepared("note the change in JOURNAL", err)
+	}
+	for _, s := range skipped {
+		j.names.garbage = append(j.names.garbage, s.Ordinal)
+		j.drop(s)
 	}
 	j.stage.Discard()
 	seg := segment.NewStandIn(filepath.Join(j.dir, segment.JournalName),
@@ -366,11 +372,16 @@ func (j *Journal) takeLocked(need int64, full bool) (*segment.Segment, error) {
 	seg, skipped, err := j.factory.take(need, full)
 	for _, s := range skipped {
 		j.mu.skipped = append(j.mu.skipped, s.Ordinal)
-		if err := s.Drop(); err != nil {
-			j.log.Warn("unmap " + s.Path() + ": " + err.Error())
-		}
+		j.drop(s)
 	}
 	return seg, err
+}
+
+// drop gives up a segment.
+func (j *Journal) drop(seg *segment.Segment) {
+	if err := seg.Drop(); err != nil {
+		j.log.Warn("unmap " + seg.Path() + ": " + err.Error())
+	}
 }
 
 // rollLocked seals the full segment and goes on in the next one, in which frames of need bytes fit.

@@ -88,27 +88,29 @@ func (f *factory) setSize(size int64, most int) {
 }
 
 // skipOrdinal gives up an ordinal, which is above those of all files that were prepared or were
-// begun to be, and returns it. giveBack takes it back, if no file says that it was used: prepared
-// segments must follow each other. It is nil if a segment is ready after all.
-func (f *factory) skipOrdinal() (ordinal uint64, giveBack func()) {
+// begun to be, and returns it, and with it the segments that are ready: all of them have a second
+// name. giveBack takes everything back, if no file says that the ordinal was used: prepared
+// segments must follow each other. It is nil if a segment is ready that can be used.
+func (f *factory) skipOrdinal() (ordinal uint64, skipped []*segment.Segment, giveBack func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.mu.busy {
 		f.idle.Wait()
 	}
-	if len(f.mu.ready) > 0 {
-		return 0, nil
+	if f.fitLocked(0) >= 0 {
+		return 0, nil, nil
 	}
-	next, failed := f.mu.next, f.mu.failed
+	next, failed, skipped := f.mu.next, f.mu.failed, f.mu.ready
 	if f.mu.failed { // its file may be there
 		f.mu.next++
 		f.mu.failed = false
 	}
 	f.mu.next++
-	return f.mu.next - 1, func() {
+	f.mu.ready = nil
+	return f.mu.next - 1, skipped, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.mu.next, f.mu.failed = next, failed
+		f.mu.next, f.mu.failed, f.mu.ready = next, failed, skipped
 	}
 }
 

@@ -59,6 +59,7 @@ type Journal struct {
 		unclaimed bool     // claim is not written yet
 		unmarked  bool     // there are records behind the last mark or link
 		atMark    bool     // the last frame is a closing mark
+		lacking   bool     // there was no space for the segment that an append has needed
 		unsynced  int      // segments that were sealed since the last sync
 		skipped   []uint64 // prepared segments that were passed over since then
 		past      int64    // bytes appended to earlier segments since then, at least

@@ -90,6 +90,9 @@ var scripts = []string{
 	"p: a300*20 s d k tb3 tf2 k tf1 c tb1 rs7 c u a300 s",
 	"p: a10 e56 d tf1 c tf0 u a10 s",
 	"p: a500*9 d tb5 tb1 tf2 k u a100 s tb1",
+	"s: a300*3 a2000 d a900 tf4 a10 k tf0 c u a10", // nothing but the segment can be freed
+	"p: a900 e8 d tf2 tf0 a10 c tf0 u a300 s k tf1",
+	"s: a100 d a3800 a9 tf2 tf0 a9 u a10 k a9",
 	"s: a300*3 l a300*3 tf2 l a10 tb1 a9 c l a10 rs9 l a9 tf1",
 	"s: a500*9 l c a10 k l a500*9 tf4 c l a9",
 	"s: a300*3 l a9 d a300 tb1 tf1 c l tf1 u a10",

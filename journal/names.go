@@ -59,7 +59,8 @@ func (n *names) found(st *recovery.State) error {
 
 // write makes the file JOURNAL say what it should. It is written over in place, which needs no
 // space, unless it is not a file of the right size with this one name: somebody has removed it, or
-// a snapshot shares it.
+// a snapshot shares it. Where there is no space for another file, the next write checks that again:
+// the snapshot may be gone by then.
 func (n *names) write() error {
 	if err := n.fsys.Check(); err != nil {
 		return err
@@ -67,24 +68,28 @@ func (n *names) write() error {
 	n.written, n.unknown = false, false
 	n.file.Generation = n.next
 	n.next++
-	if n.open != nil {
+	inPlace := n.open != nil
+	if inPlace {
 		links, err := n.open.Links()
 		if err != nil {
 			return err
 		}
-		if links != 1 {
-			n.close()
-		}
+		inPlace = links == 1
 	}
 	var err error
-	if n.open != nil {
+	if inPlace {
 		var done segment.JournalUpdate
 		if done, err = segment.UpdateJournalFile(n.open, &n.file); done != segment.JournalWritten {
 			n.next++ // the other copy is the good one still
 		}
 		n.unknown = err != nil && done != segment.JournalUnchanged
 	} else {
-		n.open, err = segment.CreateJournalFile(n.fsys, n.dir, &n.file)
+		var f segment.File
+		f, err = segment.CreateJournalFile(n.fsys, n.dir, &n.file)
+		if !errors.Is(err, ErrNoSpace) { // otherwise the old file has kept its name
+			n.close()
+			n.open = f
+		}
 	}
 	n.written = err == nil
 	return err

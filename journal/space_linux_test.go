@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mmjournal/journal"
+	"mmjournal/recovery"
+	"mmjournal/segment"
 )
 
 // volume mounts a small file system in memory.
@@ -211,5 +213,149 @@ func TestSparseCopy(t *testing.T) {
 				mustClose(t, j)
 			})
 		}
+	}
+}
+
+// TestOneSegment: a journal has one segment, which takes all the space that there is. Where nothing
+// in it is live any more, and it has no room, it is given up.
+func TestOneSegment(t *testing.T) {
+	for _, d := range []journal.Durability{journal.Synced, journal.Published} {
+		for _, closed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, closed %v", d, closed), func(t *testing.T) {
+				const large = 20_000
+				top := volume(t, "2m")
+				dir, o := filepath.Join(top, "j"), &journal.Options{SegmentSize: 1 << 20, Durability: d}
+				j := mustOpen(t, dir, o)
+				mustAppend(t, j, make([]byte, large))
+				free := fillVolume(t, top)
+				// The first of the rounds begins in a segment that has room left.
+				if err := j.TruncateFront(j.Last() + 1); err != nil {
+					t.Fatal(err)
+				}
+				for round := range 3 {
+					n := 0
+					for err := error(nil); err == nil; n++ {
+						_, err = j.Append(make([]byte, large))
+						if err != nil && !errors.Is(err, journal.ErrNoSpace) {
+							t.Fatal(err)
+						}
+					}
+					if n < 20 {
+						t.Errorf("round %d: %d records", round, n)
+					}
+					last := j.Last()
+					if closed {
+						mustClose(t, j)
+						j = mustOpen(t, dir, o)
+					}
+					if err := j.TruncateFront(last + 1); err != nil {
+						t.Fatal(err)
+					}
+					if j.First() != last+1 || j.Last() != last || j.Durable() != last {
+						t.Errorf("%d to %d, durable to %d", j.First(), j.Last(), j.Durable())
+					}
+				}
+				mustClose(t, j)
+				j = mustOpen(t, dir, o)
+				mustAppend(t, j, make([]byte, large))
+				free()
+				mustClose(t, j)
+				if r, err := recovery.Inspect(dir, true); err != nil || r.Verdict != recovery.Intact {
+					t.Errorf("%v, %v", r, err)
+				}
+			})
+		}
+	}
+}
+
+// TestOneSegmentLarge: a record does not fit in the only segment, which has room for others, and
+// the disk is full. If the journal is emptied after that, it fits.
+func TestOneSegmentLarge(t *testing.T) {
+	top := volume(t, "2m")
+	j := mustOpen(t, filepath.Join(top, "j"), &journal.Options{SegmentSize: 1 << 20})
+	mustAppend(t, j, make([]byte, 200_000))
+	if err := j.TruncateFront(2); err != nil {
+		t.Fatal(err)
+	}
+	free := fillVolume(t, top)
+	if _, err := j.Append(make([]byte, 900_000)); !errors.Is(err, journal.ErrNoSpace) {
+		t.Fatal(err)
+	}
+	if err := j.TruncateFront(2); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, j, make([]byte, 900_000))
+	free()
+	mustClose(t, j)
+}
+
+// TestSnapshotOnFullVolume: while a snapshot shares the file JOURNAL, a full disk has no space for
+// another one, and nothing changes. When the snapshot is gone, truncations work.
+func TestSnapshotOnFullVolume(t *testing.T) {
+	for _, d := range []journal.Durability{journal.Synced, journal.Published} {
+		t.Run(d.String(), func(t *testing.T) {
+			top := volume(t, "2m")
+			dir, snap := filepath.Join(top, "j"), filepath.Join(top, "snapshot")
+			j := openSmall(t, dir, d)
+			appendText(t, j, "x", 500)
+			for err := error(nil); err == nil; {
+				_, err = j.Append(make([]byte, 1000))
+			}
+			fillVolume(t, top)
+			snapshot(t, dir, snap)
+			err := j.TruncateFront(400)
+			if !errors.Is(err, journal.ErrNoSpace) || errors.Is(err, journal.ErrFailed) {
+				t.Errorf("with a snapshot: %v", err)
+			}
+			if err := os.RemoveAll(snap); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.TruncateFront(400); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, j, make([]byte, 1000))
+			mustClose(t, j)
+		})
+	}
+}
+
+// TestSharedSegmentsOnFullVolume: a snapshot shares the prepared segment, too, but not JOURNAL: a
+// truncation on a full disk does not need another segment.
+func TestSharedSegmentsOnFullVolume(t *testing.T) {
+	for _, d := range []journal.Durability{journal.Synced, journal.Published} {
+		t.Run(d.String(), func(t *testing.T) {
+			top := volume(t, "2m")
+			dir, snap := filepath.Join(top, "j"), filepath.Join(top, "snapshot")
+			j := openSmall(t, dir, d)
+			appendText(t, j, "x", 500)
+			if err := journal.Prepare(j, 1); err != nil {
+				t.Fatal(err)
+			}
+			snapshot(t, dir, snap)
+			if err := os.Remove(filepath.Join(snap, segment.JournalName)); err != nil {
+				t.Fatal(err)
+			}
+			free := fillVolume(t, top)
+			for _, cut := range []func() error{
+				func() error { return j.TruncateFront(400) },
+				func() error { return j.TruncateBack(450) },
+				func() error { return j.Reset(1000) },
+			} {
+				if err := cut(); err != nil {
+					t.Fatal(err)
+				}
+				if r, err := recovery.Inspect(dir, true); err != nil || r.Verdict != recovery.Intact {
+					t.Errorf("%v, %v", r, err)
+				}
+			}
+			free()
+			if seq := mustAppend(t, j, make([]byte, 1000)); seq != 1000 {
+				t.Errorf("appended as %d", seq)
+			}
+			mustClose(t, j)
+			if r, err := recovery.Inspect(dir, true); err != nil || r.Verdict != recovery.Intact {
+				t.Errorf("%v, %v", r, err)
+			}
+		})
 	}
 }

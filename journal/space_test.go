@@ -329,3 +329,41 @@ func TestReserveAtResume(t *testing.T) {
 	}
 	mustClose(t, j)
 }
+
+// TestAppendedWhileEmptied: a record is appended while a full disk makes TruncateFront give up the
+// segment that is appended to. The record stays, and so does the segment.
+func TestAppendedWhileEmptied(t *testing.T) {
+	for _, d := range []journal.Durability{journal.Synced, journal.Published} {
+		for n := 1; n <= 2; n++ {
+			t.Run(fmt.Sprintf("%v, sync %d", d, n), func(t *testing.T) {
+				disk, full, j := fullDisk(t, d)
+				mustAppend(t, j, make([]byte, 3000))
+				*full = true
+				space, syncs := disk.OnOp, 0
+				disk.OnOp = func(op simdisk.Op) error {
+					if op.Kind == simdisk.OpDatasync && filepath.Base(op.Path) != segment.JournalName {
+						if syncs++; syncs == n {
+							noError(t, journal.Stage(j, []byte("here")))
+						}
+					}
+					return space(op)
+				}
+				if err := j.TruncateFront(2); err != nil {
+					t.Fatal(err)
+				}
+				if syncs < n {
+					t.Errorf("%d syncs", syncs)
+				}
+				if err := j.Sync(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				k := reopen(t, disk)
+				if k.First() != 2 || k.Last() != 2 || j.Last() != 2 {
+					t.Errorf("%d to %d, then %d to %d", j.First(), j.Last(), k.First(), k.Last())
+				}
+				mustClose(t, k)
+				mustClose(t, j)
+			})
+		}
+	}
+}

@@ -12,8 +12,10 @@ import (
 )
 
 // TruncateFront drops the records before first, so that First returns it; first may be Last()+1,
-// which empties the journal. Whole segments that are not needed any more are removed. When it
-// returns, the truncation is durable, and so is every record that was published before.
+// which empties the journal. Whole segments that are not needed any more are removed; of an emptied
+// journal on a full disk, also the one that is appended to, if it is nearly full, or if there was
+// no space for what was to be appended. When it returns, the truncation is durable, and so is every
+// record that was published before.
 //
 // It may be called while others append and read. It works on a full disk, too, where the file
 // system can write in place what it has written before. Errors: ErrNotFound if first is not in
@@ -33,17 +35,30 @@ func (j *Journal) TruncateFrontContext(ctx context.Context, first Seq) error {
 		if err := b.check(first, b.first, b.last+1); err != nil {
 			return err
 		}
-		if err := j.syncAll(); err != nil || first == b.first {
+		if err := j.syncAll(); err != nil {
 			return err
 		}
-		if err := j.noteFirstLive(first); err != nil {
-			return err
+		if first > b.first {
+			if err := j.dropFront(first); err != nil {
+				return err
+			}
 		}
-		if err := j.claimChange(); err != nil {
-			return err
+		if first <= b.last {
+			return nil
 		}
-		return j.retireFront(first)
+		return j.freeLast()
 	})
+}
+
+// dropFront is TruncateFront for a seq above First.
+func (j *Journal) dropFront(first Seq) error {
+	if err := j.noteFirstLive(first); err != nil {
+		return err
+	}
+	if err := j.claimChange(); err != nil {
+		return err
+	}
+	return j.retireFront(first)
 }
 
 // TruncateBack drops the records after last, so that the next one gets the seq last+1; last may be
@@ -227,14 +242,60 @@ func (j *Journal) retireFront(first Seq) error {
 	return j.retire(chain[:n])
 }
 
+// freeLast removes the segment that is appended to, if it holds no live record, has no room for
+// what is appended, and takes the space that the next one needs. Without that, a journal with one
+// segment on a full disk could not get rid of it.
+func (j *Journal) freeLast() error {
+	dropped, err := j.leaveLast()
+	if err == nil && len(dropped) > 0 {
+		err = j.claimChange()
+	}
+	if err != nil {
+		return err
+	}
+	return j.retire(dropped)
+}
+
+// leaveLast is freeLast's part under the lock. It returns the segments that are not on the chain
+// any more. The truncation is durable already, so lack of space is no error.
+func (j *Journal) leaveLast() ([]*segment.Segment, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	w := j.mu.writer
+	if w == nil || w.Next() != j.mu.firstLive || j.syncer.pos != w.Position() {
+		return nil, nil
+	}
+	size := w.Segment().Size
+	if w.Fits(size/leastRoom, true) && !j.mu.lacking {
+		return nil, nil
+	}
+	if _, err := j.factory.peek(segment.MaxBatch(size)); !errors.Is(err, ErrNoSpace) {
+		return nil, j.failed() // if there is another error, the next append meets it, too
+	}
+	v := *j.view.Load()
+	old := v.chain
+	v.chain = nil
+	err := j.standInLocked(j.endLocked(segment.ReasonNoSpace), v)
+	if errors.Is(err, ErrNoSpace) && j.failed() == nil {
+		j.log.Warn("space is not freed", zap.Error(err))
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return old, nil
+}
+
+// leastRoom says how much room a segment must have left to be kept by freeLast, as a part of its
+// size: what it has is worth more than the same space on a full disk, which others take.
+const leastRoom = 4
+
 // retire removes segments that are durably not on the chain any more. Readers that still use one
 // keep it mapped.
 func (j *Journal) retire(segs []*segment.Segment) error {
 	for _, seg := range segs {
 		j.names.garbage = append(j.names.garbage, seg.Ordinal)
-		if err := seg.Drop(); err != nil {
-			j.log.Warn("unmap " + seg.Path() + ": " + err.Error())
-		}
+		j.drop(seg)
 	}
 	return j.collect(j.syncer.pos.Ordinal)
 }
