@@ -114,11 +114,19 @@ func (n *names) setSegmentSize(size int64) error {
 
 // setStandIn notes a link durably that no segment can be had for, with what it claims. If it fails,
 // either nothing has changed, or the error matches errUnknown.
+//
+// The file's time of modification becomes durable, too. A power cut must not set it back to one
+// that a backup has seen: with the JOURNAL of that backup, the segments that are removed now would
+// be missed. Any other change of JOURNAL can be missing in a backup.
 func (n *names) setStandIn(ordinal uint64, l segment.Link) error {
 	old := n.file
 	n.file.StandInOrdinal, n.file.StandIn, n.file.Newest = ordinal, l, ordinal
 	n.file.Claim, n.file.FirstLive = l.Claim, l.FirstLive
 	err := n.write()
+	if err == nil {
+		err = segment.SyncJournalTime(n.open)
+		n.unknown = err != nil
+	}
 	if err != nil {
 		n.file = old
 	}

@@ -367,3 +367,48 @@ func TestAppendedWhileEmptied(t *testing.T) {
 		}
 	}
 }
+
+// TestTimeOfJournal: a truncation on a full disk is in the file JOURNAL alone. Its time is durable
+// before a segment is removed. Lack of space for that is no error; another one makes the journal
+// fail, since the truncation may show after the next open.
+func TestTimeOfJournal(t *testing.T) {
+	for _, fault := range []error{nil, syscall.ENOSPC, syscall.EIO} {
+		t.Run(fmt.Sprint(fault), func(t *testing.T) {
+			disk, full, j := fullDisk(t, journal.Synced)
+			for range 40 {
+				mustAppend(t, j, make([]byte, 500))
+			}
+			*full = true
+			space, synced, removed := disk.OnOp, false, 0
+			disk.OnOp = func(op simdisk.Op) error {
+				switch {
+				case op.Kind == simdisk.OpSync && filepath.Base(op.Path) == segment.JournalName:
+					synced = true
+					return fault
+				case op.Kind == simdisk.OpRemove && strings.HasSuffix(op.Path, ".seg"):
+					removed++
+					if !synced {
+						t.Errorf("%s is removed before", op.Path)
+					}
+				}
+				return space(op)
+			}
+			err := j.TruncateBack(2)
+			if fails := fault == syscall.EIO; errors.Is(err, journal.ErrFailed) != fails ||
+				err != nil != fails {
+				t.Fatal(err)
+			}
+			if (removed == 0) != (err != nil) {
+				t.Errorf("%d segments are removed", removed)
+			}
+			if err := j.Close(); err != nil && !errors.Is(err, journal.ErrFailed) {
+				t.Error(err)
+			}
+			k := reopen(t, disk)
+			if k.Last() != 2 {
+				t.Errorf("%d records", k.Last())
+			}
+			mustClose(t, k)
+		})
+	}
+}

@@ -208,6 +208,15 @@ func UpdateJournalFile(f File, j *JournalFile) (done JournalUpdate, err error) {
 	return done, nil
 }
 
+// SyncJournalTime makes the time of modification of a file JOURNAL durable that has been updated.
+// Lack of space for that is no error.
+func SyncJournalTime(f File) error {
+	if err := f.Sync(); err != nil && !isFull(err) {
+		return fmt.Errorf("sync the time of %s: %w", JournalName, err)
+	}
+	return nil
+}
+
 // JournalUpdate says how far an update of a file JOURNAL has got.
 type JournalUpdate int
 
