@@ -453,14 +453,6 @@ func (j *Journal) fail(err error) error {
 	return *j.failure.Load()
 }
 
-// fatal reports whether an error of an operation on names must make the journal fail: it is not
-// known which names the directory has or what JOURNAL says, or the directory is not the journal's
-// any more.
-func fatal(err error) bool {
-	return errors.Is(err, segment.ErrUnnamed) || errors.Is(err, ErrReplaced) ||
-		errors.Is(err, errUnknown)
-}
-
 // failed returns the first failure, or nil.
 func (j *Journal) failed() error {
 	if p := j.failure.Load(); p != nil {

@@ -139,6 +139,14 @@ func (n *names) setStandIn(ordinal uint64, l segment.Link) error {
 // errUnknown: after a failed update JOURNAL may show a change that was not made.
 var errUnknown = errors.New("the change may show after the next open")
 
+// fatal reports whether an error of an operation on names must make the journal fail: it is not
+// known which names the directory has or what JOURNAL says, or the directory is not the journal's
+// any more.
+func fatal(err error) bool {
+	return errors.Is(err, segment.ErrUnnamed) || errors.Is(err, ErrReplaced) ||
+		errors.Is(err, errUnknown)
+}
+
 // setNewest notes durably that the segment with that ordinal, or a newer one with a good link,
 // exists. Without it nobody would miss the newest segment of a journal that was cut, if its file
 // got lost.
