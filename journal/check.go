@@ -21,12 +21,12 @@ func (j *Journal) checkDirectory() error {
 	return nil
 }
 
-// checkSegment makes the journal fail if a segment that is written to has no name any more. If it
-// has a second name, a snapshot shares its file: the journal leaves it at the next append or mark.
+// checkSegment makes the journal fail if a segment that is written to has lost its name. If it has
+// a second name, a snapshot shares its file: the journal leaves it at the next append or mark.
 func (j *Journal) checkSegment(seg *segment.Segment) error {
 	n, err := seg.Links()
 	if err == nil && n == 0 {
-		err = fmt.Errorf("%s: %w: the file was removed", seg.Path(), ErrReplaced)
+		err = fmt.Errorf("%s: %w: the file was removed or replaced", seg.Path(), ErrReplaced)
 	}
 	if err != nil {
 		return j.fail(err)

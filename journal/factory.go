@@ -88,9 +88,9 @@ func (f *factory) setSize(size int64, most int) {
 }
 
 // skipOrdinal gives up an ordinal, which is above those of all files that were prepared or were
-// begun to be, and returns it, and with it the segments that are ready: all of them have a second
-// name. giveBack takes everything back, if no file says that the ordinal was used: prepared
-// segments must follow each other. It is nil if a segment is ready that can be used.
+// begun to be, and returns it, and with it the segments that are ready: none of them can be used.
+// giveBack takes everything back, if no file says that the ordinal was used: prepared segments must
+// follow each other. It is nil if a segment is ready that can be used.
 func (f *factory) skipOrdinal() (ordinal uint64, skipped []*segment.Segment, giveBack func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -208,12 +208,12 @@ func (f *factory) ensureLocked(need int64) (i int, err error) {
 	return i, err
 }
 
-// fitLocked returns the first segment that frames of need bytes fit in and that no snapshot shares,
-// or -1.
+// fitLocked returns the first segment that frames of need bytes fit in, that no snapshot shares,
+// and that has its name still; or -1.
 func (f *factory) fitLocked(need int64) int {
 	return slices.IndexFunc(f.mu.ready, func(s *segment.Segment) bool {
 		n, err := s.Links()
-		return need <= segment.MaxBatch(s.Size) && (n <= 1 || err != nil)
+		return need <= segment.MaxBatch(s.Size) && (n == 1 || err != nil)
 	})
 }
 

@@ -4,6 +4,7 @@ package journal_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"mmjournal/journal"
+	"mmjournal/segment"
 )
 
 // What happens to the path of an open journal must not lead any operation to the files of another
@@ -364,6 +366,18 @@ var gone = []struct {
 		return err
 	}},
 	{"active segment", func(dir string) error { return os.Remove(activeSegment(dir)) }},
+	{"active segment, moved", func(dir string) error {
+		return os.Rename(activeSegment(dir), dir+".seg")
+	}},
+	{"active segment, moved and replaced", func(dir string) error {
+		path := activeSegment(dir)
+		b, err := os.ReadFile(path)
+		return errors.Join(err, os.Rename(path, dir+".seg"), os.WriteFile(path, b, 0o600))
+	}},
+	{"active segment, removed, with a second name", func(dir string) error {
+		path := activeSegment(dir)
+		return errors.Join(os.Link(path, dir+".seg"), os.Remove(path))
+	}},
 	{"active segment, replaced", func(dir string) error {
 		path := activeSegment(dir)
 		b, err := os.ReadFile(path)
@@ -442,4 +456,78 @@ func removeAll(dir string) (err error) {
 		}
 	}
 	return err
+}
+
+// TestPreparedRemoved: a prepared segment is removed, or another file takes its name. The journal
+// goes on in the next one.
+func TestPreparedRemoved(t *testing.T) {
+	for _, level := range levels {
+		for _, replaced := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, replaced %v", level, replaced), func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "wal")
+				j := mustOpen(t, dir, journal.Applicable(journal.Options{
+					SegmentSize: journal.MinSegmentSize, Durability: level, SyncInterval: 1e18,
+				}))
+				mustAppend(t, j, []byte("x"))
+				run(t, journal.Prepare(j, 1))
+				path := filepath.Join(dir, segment.FileName(2))
+				if replaced {
+					b, err := os.ReadFile(path)
+					run(t, err, os.Rename(path, dir+".seg"), os.WriteFile(path, b, 0o600))
+				} else {
+					run(t, os.Remove(path))
+				}
+				for range 50 {
+					mustAppend(t, j, make([]byte, 3000))
+				}
+				mustClose(t, j)
+				j = mustOpen(t, dir, &journal.Options{VerifyOnOpen: true})
+				if j.Last() != 51 {
+					t.Errorf("%d records", j.Last())
+				}
+				mustClose(t, j)
+			})
+		}
+	}
+}
+
+// TestJournalFileMoved: the file JOURNAL of an open journal is moved away, or it is removed and a
+// snapshot still has it. It is not written to any more, and the journal makes another one.
+func TestJournalFileMoved(t *testing.T) {
+	for name, take := range map[string]func(path, to string) error{
+		"moved": os.Rename,
+		"second name": func(path, to string) error {
+			return errors.Join(os.Link(path, to), os.Remove(path))
+		},
+		"replaced": func(path, to string) error {
+			return errors.Join(os.Rename(path, to), os.WriteFile(path, []byte("another"), 0o600))
+		},
+	} {
+		for _, closes := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, closes %v", name, closes), func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "wal")
+				j := mustOpen(t, dir, smallSegments)
+				for range 5 {
+					mustAppend(t, j, []byte("x"))
+				}
+				path, moved := filepath.Join(dir, segment.JournalName), dir+".moved"
+				run(t, take(path, moved))
+				before, err := os.ReadFile(moved)
+				run(t, err)
+				if !closes {
+					run(t, j.TruncateBack(3))
+				}
+				last := j.Last()
+				mustClose(t, j)
+				if now, err := os.ReadFile(moved); err != nil || !bytes.Equal(now, before) {
+					t.Errorf("the file that was moved has changed: %v", err)
+				}
+				j = mustOpen(t, dir, smallSegments)
+				if r := j.Report(); j.Last() != last || len(r.Damage) > 0 {
+					t.Errorf("%d records; %v", j.Last(), r)
+				}
+				mustClose(t, j)
+			})
+		}
+	}
 }

@@ -26,6 +26,8 @@ func (d *Directory) Lock() error { return errors.ErrUnsupported }
 // Close gives up the lock and the descriptor.
 func (d *Directory) Close() error { return nil }
 
-func links(f *os.File) (int, error) {
-	return 0, &fs.PathError{Op: "stat", Path: f.Name(), Err: errors.ErrUnsupported}
+func (d *Directory) links(string, uint64) (n int, known bool) { return 0, false }
+
+func links(f *os.File) (n int, ino uint64, err error) {
+	return 0, 0, &fs.PathError{Op: "stat", Path: f.Name(), Err: errors.ErrUnsupported}
 }

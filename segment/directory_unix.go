@@ -279,7 +279,7 @@ func (d *Directory) Open(path string, mode OpenMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFile(f, path), nil
+	return newFile(f, d, path), nil
 }
 
 func (d *Directory) open(name, path string, mode OpenMode) (*os.File, error) {
@@ -317,6 +317,23 @@ func (d *Directory) open(name, path string, mode OpenMode) (*os.File, error) {
 		err = errors.Join(err, unix.Unlinkat(d.fd(), name, 0))
 	}
 	return nil, err
+}
+
+// links returns how many names a file has that should have one in this directory: 0 if that is gone
+// or leads to another file. known is false if the name cannot be looked up, as without permission.
+func (d *Directory) links(name string, ino uint64) (n int, known bool) {
+	n, now, err := linksAt(d.fd(), name)
+	switch {
+	case errors.Is(err, unix.ENOENT), err == nil && now != ino:
+		return 0, true
+	}
+	return n, err == nil
+}
+
+// links returns how many names an open file has, and the number of its inode.
+func links(f *os.File) (n int, ino uint64, err error) {
+	n, ino, err = linksAt(int(f.Fd()), "")
+	return n, ino, pathError("stat", f, err)
 }
 
 // irregular reports whether a name leads to something else than a regular file.

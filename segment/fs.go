@@ -76,7 +76,8 @@ type File interface {
 	// Uncache drops the file's pages from the page cache, where the system can do that: the next
 	// writes bring in new ones, in folios of their own size. Only pages that are on the disk.
 	Uncache()
-	// Links returns how many names the file has, in any directory. 0: it was removed.
+	// Links returns how many names the file has, in any directory. 0: it was removed, or its own name
+	// leads to another file.
 	Links() (int, error)
 	// SetPath tells the file by which path errors name it from now on, after a rename.
 	SetPath(path string)

@@ -2,18 +2,18 @@
 
 package segment
 
-import (
-	"os"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-func links(f *os.File) (int, error) {
+// linksAt is fstatat(2) of a name in a directory, or, without a name, fstat(2) of an open file.
+func linksAt(dir int, name string) (n int, ino uint64, err error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return 0, pathError("fstat", f, err)
-	}
-	return int(st.Nlink), nil
+	err = retry(func() error {
+		if name == "" {
+			return unix.Fstat(dir, &st)
+		}
+		return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	return int(st.Nlink), inodeOf(&st).ino, err
 }
 
 // lookup opens a directory to look a name up in it.

@@ -141,7 +141,7 @@ func (d *Directory) openLock() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := links(f)
+	n, _, err := links(f)
 	if err != nil || n <= 1 {
 		return f, nil // on some file systems the number says nothing
 	}

@@ -81,11 +81,13 @@ func isSegmentPath(path string) bool {
 // osFile is an *os.File with the calls that package os does not have.
 type osFile struct {
 	*os.File
+	dir  *Directory
 	path atomic.Pointer[string] // what errors call it
+	ino  atomic.Uint64          // the number of its inode; 0: not asked for yet
 }
 
-func newFile(f *os.File, path string) *osFile {
-	file := &osFile{File: f}
+func newFile(f *os.File, dir *Directory, path string) *osFile {
+	file := &osFile{File: f, dir: dir}
 	file.path.Store(&path)
 	return file
 }
@@ -151,8 +153,19 @@ func (f *osFile) DatasyncRange(m *Mapping, from, to Offset) error {
 
 func (f *osFile) Zero(from, to int64) (done bool) { return zeroRange(f.File, from, to) }
 
+// Links asks under the file's name first: the file may have others, and have lost that one.
 func (f *osFile) Links() (int, error) {
-	n, err := links(f.File)
+	if f.ino.Load() == 0 {
+		_, ino, err := links(f.File)
+		if err != nil {
+			return 0, f.named(err)
+		}
+		f.ino.Store(ino)
+	}
+	if n, known := f.dir.links(filepath.Base(*f.path.Load()), f.ino.Load()); known {
+		return n, nil
+	}
+	n, _, err := links(f.File)
 	return n, f.named(err)
 }
 

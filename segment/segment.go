@@ -420,7 +420,7 @@ func (s *Segment) Reserve() error {
 	return nil
 }
 
-// Links returns how many names the segment's file has; 0: it was removed.
+// Links returns how many names the segment's file has; 0: it was removed, or has lost its own name.
 func (s *Segment) Links() (int, error) {
 	s.mu.Lock()
 	f := s.mu.file

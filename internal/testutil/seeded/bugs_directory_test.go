@@ -117,6 +117,23 @@ var directoryBugs = []bug{
 		cost: "the first append finds out that nothing can be appended",
 	},
 	{
+		name: "a file counts as the journal's as long as it has any name",
+		file: "segment/directory_unix.go",
+		old:  "	case errors.Is(err, unix.ENOENT), err == nil && now != ino:\n",
+		new:  "	case n < 0 && now != ino:\n",
+		pkg:  "./journal", run: "^TestGone$/^active_segment,_moved",
+		also: []tests{{"./journal", "^TestJournalFileMoved$"}},
+		cost: "records are acknowledged that are in no file of the journal",
+	},
+	{
+		name: "a prepared segment that was removed is used",
+		file: "journal/factory.go",
+		old:  "(n == 1 || err != nil)",
+		new:  "(n <= 1 || err != nil)",
+		pkg:  "./journal", run: "^TestPreparedRemoved$",
+		cost: "the seal before it names a segment that is gone, and Open refuses the journal",
+	},
+	{
 		name: "whatever is named JOURNAL decides about owner and mode",
 		file: "segment/directory_unix.go",
 		old:  "	if err != nil || !isRegular(&st) || st.Nlink > 1 && st.Uid != dir.Uid && ",

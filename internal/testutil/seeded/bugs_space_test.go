@@ -96,8 +96,8 @@ var spaceBugs = []bug{
 	{
 		name: "a prepared segment that a snapshot shares is used",
 		file: "journal/factory.go",
-		old:  "(n <= 1 || err != nil)",
-		new:  "(n <= 1<<20 || err != nil)",
+		old:  "(n == 1 || err != nil)",
+		new:  "(n > 0 || err != nil)",
 		pkg:  "./journal", run: "^TestLinkWhileOpen$",
 		cost: "a snapshot gets the journal's next segment",
 	},
