@@ -250,6 +250,7 @@ func TestLinkWhileOpen(t *testing.T) {
 				j := openSmall(t, dir, d)
 				appendText(t, j, "common", 100)
 				noError(t, j.Sync(context.Background()))
+				noError(t, journal.Prepare(j, 1)) // nothing is being prepared then
 				snapshot(t, dir, snap)
 				noError(t, c.do(j))
 				before, times := contents(t, snap), modified(t, snap)
