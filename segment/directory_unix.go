@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +34,26 @@ type Directory struct {
 	parent   inode
 
 	lock writerLock
+	seen seenTime
 }
+
+// seenTime lets most calls of Check do with one stat. Names that are made or removed in a directory
+// change its status time (POSIX.1-2024, open, rename, unlink), and so does its own renaming on
+// Linux; what they leave as it is, such as a mount over LOCK, waits for fullCheckEvery.
+type seenTime struct {
+	mu    sync.Mutex
+	ctime unix.Timespec
+	since time.Time // when the directory was first seen with that time
+	full  time.Time // when the latest full check began, if it has found the same time
+}
+
+const (
+	// timeStep is more than what the clocks of file systems advance by: where a time of status has
+	// been the same for so long, the next change has another one. ext4 with small inodes: 1 s.
+	timeStep = 2 * time.Second
+	// fullCheckEvery is how long a full check stands for the next ones.
+	fullCheckEvery = time.Second
+)
 
 // inode identifies a file of the system.
 type inode struct {
@@ -171,6 +192,48 @@ func (d *Directory) Close() error { return errors.Join(d.unlock(), d.f.Close()) 
 // name, or something is mounted over it. If it was moved, or if its path cannot be followed any
 // more, it is the same directory still. Check also sees to the lock: see [Directory.Lock].
 func (d *Directory) Check() error {
+	now := time.Now()
+	leads, unchanged := d.look(now)
+	if unchanged {
+		return nil
+	}
+	err := d.checkPlace(leads)
+	if err == nil {
+		err = d.checkLock()
+	}
+	if err == nil {
+		d.seen.mu.Lock()
+		d.seen.full = now
+		d.seen.mu.Unlock()
+	}
+	return err
+}
+
+// look reports whether the path leads to the directory, and whether that is as a full check has
+// found it, so that no other one is needed.
+func (d *Directory) look(now time.Time) (leads, unchanged bool) {
+	if d.resolved == "" {
+		return false, false
+	}
+	var st unix.Stat_t
+	err := retry(func() error { return unix.Fstatat(unix.AT_FDCWD, d.resolved, &st, 0) })
+	if err != nil || inodeOf(&st) != d.id {
+		return false, false
+	}
+	d.seen.mu.Lock()
+	defer d.seen.mu.Unlock()
+	if st.Ctim != d.seen.ctime {
+		d.seen.ctime, d.seen.since, d.seen.full = st.Ctim, now, time.Time{}
+	}
+	return true, now.Sub(d.seen.since) >= timeStep && now.Sub(d.seen.full) < fullCheckEvery
+}
+
+// checkPlace returns ErrReplaced if the directory was removed or replaced. leads says that its path
+// leads to it.
+func (d *Directory) checkPlace(leads bool) error {
+	if leads {
+		return nil
+	}
 	var st unix.Stat_t
 	err := retry(func() error { return unix.Fstat(d.fd(), &st) })
 	switch {
@@ -181,7 +244,7 @@ func (d *Directory) Check() error {
 	case d.replaced():
 		return fmt.Errorf("%s: %w: its path leads to another directory now", d.path, ErrReplaced)
 	}
-	return d.checkLock()
+	return nil
 }
 
 // replaced reports whether the directory's parent has another one under its name. A path that leads
@@ -190,7 +253,7 @@ func (d *Directory) replaced() bool {
 	if d.resolved == "" {
 		return false
 	}
-	if id, err := inodeAt(unix.AT_FDCWD, d.resolved); err != nil || id == d.id {
+	if _, err := inodeAt(unix.AT_FDCWD, d.resolved); err != nil {
 		return false
 	}
 	parent, err := openRetry(unix.AT_FDCWD, filepath.Dir(d.resolved), lookup|unix.O_DIRECTORY, 0)

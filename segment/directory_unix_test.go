@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,6 +94,43 @@ func TestLocate(t *testing.T) {
 	}
 	if err := d.Check(); !errors.Is(err, ErrReplaced) {
 		t.Errorf("removed: %v", err)
+	}
+}
+
+// TestCheckOnce: a full check stands for the next ones as long as the directory's time of status is
+// the same, and for no longer than fullCheckEvery; not while its clock may have stood still.
+func TestCheckOnce(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name        string
+		sameTime    bool
+		since, full time.Duration // before now: a busy machine changes nothing
+		notices     bool
+	}{
+		{"another time", false, time.Hour, -time.Hour, true},
+		{"the same time, a recent full check", true, time.Hour, -time.Hour, false},
+		{"the same time, not for long", true, -time.Hour, -time.Hour, true},
+		{"the same time, no recent full check", true, time.Hour, fullCheckEvery, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			d, _ := lockedDirectory(t, dir)
+			lock := filepath.Join(dir, LockName)
+			var st unix.Stat_t
+			if err := errors.Join(os.Remove(lock), unix.Stat(dir, &st)); err != nil {
+				t.Fatal(err)
+			}
+			if !c.sameTime {
+				st.Ctim.Nsec ^= 1
+			}
+			d.seen.ctime, d.seen.since, d.seen.full = st.Ctim, now.Add(-c.since), now.Add(-c.full)
+			if err := d.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(lock); (err == nil) != c.notices {
+				t.Errorf("was it noticed that LOCK is missing? %v", err == nil)
+			}
+		})
 	}
 }
 

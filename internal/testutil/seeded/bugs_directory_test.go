@@ -38,8 +38,8 @@ var directoryBugs = []bug{
 	{
 		name: "LOCK is not looked at any more",
 		file: "segment/directory_unix.go",
-		old:  "	return d.checkLock()\n",
-		new:  "	return nil\n",
+		old:  "		err = d.checkLock()\n",
+		new:  "		err = nil\n",
 		pkg:  "./journal", run: "^TestLock(Lost|Taken)$",
 		cost: "a writer on another machine goes unnoticed",
 	},
@@ -182,5 +182,21 @@ var directoryBugs = []bug{
 		new:  "id == d.lock.id && err == nil {",
 		pkg:  "./segment", run: "^TestLockUnreadable$",
 		cost: "a journal on a network file system fails because permission is missing for a while",
+	},
+	{
+		name: "a directory is taken for unchanged whatever its time says",
+		file: "segment/directory_unix.go",
+		old:  "	if st.Ctim != d.seen.ctime {\n",
+		new:  "	if d.seen.since.IsZero() {\n",
+		pkg:  "./segment", run: "^TestCheckOnce$",
+		cost: "for a second, another writer's LOCK goes unnoticed",
+	},
+	{
+		name: "a full check stands for ever",
+		file: "segment/directory_unix.go",
+		old:  " && now.Sub(d.seen.full) < fullCheckEvery\n",
+		new:  " && !d.seen.full.IsZero()\n",
+		pkg:  "./segment", run: "^TestCheckOnce$",
+		cost: "a file system that does not move the time of a directory hides what happens in it",
 	},
 }
