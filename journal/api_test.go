@@ -554,7 +554,7 @@ func TestAllocations(t *testing.T) {
 			} {
 				most := 0.0
 				if d == journal.Synced && strings.HasPrefix(name, "Append") {
-					most = 4 // of the sync, which checks the directory: paths and results
+					most = 3 // of the sync, which checks the directory: paths and results
 				}
 				if n := testing.AllocsPerRun(500, f); n > most {
 					t.Errorf("%s allocates %v times", name, n)

@@ -429,13 +429,12 @@ func (j *Journal) rollLocked(need int64) error {
 // from then on, with that segment.
 func (j *Journal) linkLocked(seg *segment.Segment, l segment.Link, v view) error {
 	l.Time = time.Now()
-	w, err := segment.NewWriter(seg, l)
+	w, err := segment.NewWriter(seg, l, j.stage)
 	if err != nil {
 		return errors.Join(j.fail(err), seg.Drop())
 	}
 	v.chain = append(withoutStandIn(v.chain), seg)
 	j.view.Store(&v)
-	w.Use(j.stage)
 	j.mu.writer = w
 	j.mu.unclaimed, j.mu.unmarked = false, false
 	j.mu.atMark = false

@@ -139,9 +139,6 @@ func (b *backedUp) open() (err error) {
 	if b.j, err = journal.OpenFS(b.d, modelDir, &b.o); err != nil {
 		return fmt.Errorf("I15: %w", err)
 	}
-	if b.r.IntN(2) == 0 {
-		journal.SetLeastWrite(b.j, 0)
-	}
 	return b.check()
 }
 

@@ -42,14 +42,6 @@ func SetMinSegmentSize(n int64) (restore func()) {
 	return func() { minSegmentSize = old }
 }
 
-// SetLeastWrite sets from which size on groups of appends to j are written by a system call: 0 is
-// always. To be called before the first one.
-func SetLeastWrite(j *Journal, n int) {
-	if j.stage != nil {
-		j.stage.Least = n
-	}
-}
-
 // SetLeastAhead sets from which size on what is staged is moved while a sync is under way. To be
 // called before the first append.
 func SetLeastAhead(j *Journal, n int) {

@@ -219,10 +219,6 @@ func forget(fsys segment.FS) error {
 // are not worth the system call.
 const leastAhead = 256 << 10
 
-// leastWrite is the size from which on groups of appends are written by a system call; tests lower
-// it. Below, the one or two faults of a store through the mapping cost no more.
-var leastWrite = 8 << 10
-
 // coherent says whether a file's mappings show at once what is written to it (mmap(2) of OpenBSD:
 // not without msync).
 const coherent = runtime.GOOS != "openbsd"
@@ -238,7 +234,7 @@ func open(
 	j.factory.log, j.factory.most = j.log, mostReady(&o)
 	j.names = names{fsys: fsys, dir: dir}
 	if o.Durability == Synced && coherent {
-		j.stage = &segment.Stage{Least: leastWrite, Ahead: leastAhead}
+		j.stage = &segment.Stage{Ahead: leastAhead}
 		j.factory.spares = o.Spares
 	}
 	st, err := settled(fsys, dir, o.VerifyOnOpen)
@@ -403,8 +399,7 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	chain[last] = seg
 	v.chain = chain
 	j.view.Store(&v)
-	j.mu.writer = segment.ResumeWriter(seg, scan)
-	j.mu.writer.Use(j.stage)
+	j.mu.writer = segment.ResumeWriter(seg, scan, j.stage)
 	j.mu.atMark = true
 	j.mu.past = -int64(scan.End)
 	j.beginAheadLocked(seg, false)

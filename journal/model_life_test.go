@@ -123,11 +123,7 @@ func (l *life) options() *journal.Options {
 
 // openFS opens the journal on a disk for writing.
 func (l *life) openFS(d *simdisk.Disk, o *journal.Options) (*journal.Journal, error) {
-	j, err := journal.OpenFS(d, modelDir, o)
-	if err == nil && l.w.writes {
-		journal.SetLeastWrite(j, 0)
-	}
-	return j, err
+	return journal.OpenFS(d, modelDir, o)
 }
 
 // open opens the journal and checks what it holds.

@@ -17,8 +17,7 @@ type walk struct {
 	segment    int64 // size
 	opts       simdisk.Options
 	seed       uint64
-	writes     bool // syncs move what is staged by a system call, however little it is
-	budget     int  // states to walk
+	budget     int // states to walk
 
 	limit      int // crashes per point of the first life
 	share      [4]float64
@@ -30,10 +29,6 @@ type walk struct {
 	enough     func() bool // whether to stop early; nil: never
 	replay     []string    // crashes and scripts of later lives in turn: walk only this
 }
-
-// seedWrites is set in the seeds of walks whose syncs move what is staged by a system call: the
-// groups of these journals are so small that all would be stored through the mapping.
-const seedWrites = 4
 
 // seedLarge is set in the seeds of walks whose segments are so large that bytes of a file's earlier
 // use are left in a recycled one.
@@ -207,7 +202,7 @@ func parseReplay(text string) (*walk, error) {
 	seed, err2 := strconv.ParseUint(f[2], 10, 64)
 	return &walk{
 		text: f[3], durability: journal.Durability(d), segment: segmentFor(seed), seed: seed,
-		opts: simdisk.Options{Torn: f[1] == "true"}, writes: seed&seedWrites != 0, replay: f[4:],
+		opts: simdisk.Options{Torn: f[1] == "true"}, replay: f[4:],
 	}, errors.Join(err, err2)
 }
 

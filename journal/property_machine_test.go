@@ -39,7 +39,6 @@ func (m *machine) must(t *rapid.T, err error) {
 // level draws how the next life opens the journal.
 func (m *machine) level(t *rapid.T) {
 	m.w.durability = modes.Draw(t, "durability")
-	m.w.writes = rapid.Bool().Draw(t, "writes")
 	m.verify = rapid.Bool().Draw(t, "verify")
 }
 

@@ -75,7 +75,6 @@ func soakChild(args string) int {
 	}
 	if p.Life%2 == 0 { // then groups are moved while a sync is under way
 		journal.SetLeastAhead(p.j, 512)
-		journal.SetLeastWrite(p.j, 0)
 	}
 	p.report(report{kind: opened, seq: p.j.Last(), n: uint64(p.j.First())})
 	var writers, others sync.WaitGroup

@@ -88,7 +88,7 @@ func (d *dir) begin(s *segment.Segment, l segment.Link) {
 	if l.FirstLive == 0 {
 		l.FirstLive = d.firstLive
 	}
-	w, err := segment.NewWriter(s, l)
+	w, err := segment.NewWriter(s, l, nil)
 	d.must(err)
 	d.w = w
 }

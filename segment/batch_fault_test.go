@@ -36,7 +36,8 @@ func TestBatchOfUnreadablePayload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Drop()
-	w, err := NewWriter(s, Link{Base: 1, FirstLive: 1, Reason: ReasonStart, Time: time.Unix(0, 0)})
+	l := Link{Base: 1, FirstLive: 1, Reason: ReasonStart, Time: time.Unix(0, 0)}
+	w, err := NewWriter(s, l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

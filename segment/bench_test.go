@@ -39,7 +39,7 @@ var benchPayloads = []int{16, 128, 1024, 16384}
 
 func benchWriter(b *testing.B, s *Segment) *Writer {
 	b.Helper()
-	w, err := NewWriter(s, startLink())
+	w, err := NewWriter(s, startLink(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

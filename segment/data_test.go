@@ -114,7 +114,7 @@ func TestScanOfHoles(t *testing.T) {
 	if sc := scan(extent{0, 8192}, extent{36864, 40960}); sc.Unused() || sc.Tail.Bytes != 40001-4096 {
 		t.Errorf("a byte in data was not seen: %+v", sc)
 	}
-	w, err := NewWriter(s, Link{Base: 1, FirstLive: 1})
+	w, err := NewWriter(s, Link{Base: 1, FirstLive: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func Example() {
 	}
 	w, err := segment.NewWriter(seg, segment.Link{
 		Base: 1, FirstLive: 1, Time: time.Now(), Reason: segment.ReasonStart,
-	})
+	}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

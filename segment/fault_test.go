@@ -25,7 +25,7 @@ func realWriter(t *testing.T, zeroChunk int) *Writer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Drop() })
-	w, err := NewWriter(s, startLink())
+	w, err := NewWriter(s, startLink(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestFaults(t *testing.T) {
 			return w.Seal(&succ)
 		}},
 		{"append link", func(_ *Writer, s *Segment) error {
-			_, err := NewWriter(s, startLink())
+			_, err := NewWriter(s, startLink(), nil)
 			return err
 		}},
 		{"read", func(_ *Writer, s *Segment) error { _, err := s.Read(200, nil); return err }},

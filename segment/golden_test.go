@@ -198,7 +198,7 @@ func (g *golden) begin(ordinal uint64, size int64, l Link) {
 func (g *golden) start(s *Segment, l Link) {
 	g.t.Helper()
 	l.FirstLive, l.Time = g.First, g.now()
-	w, err := NewWriter(s, l)
+	w, err := NewWriter(s, l, nil)
 	g.check(err)
 	g.w, g.Chain = w, append(g.Chain, s.Ordinal)
 }

@@ -100,7 +100,7 @@ func heapWriter(tb testing.TB, size int64) *Writer {
 	tb.Helper()
 	id := testIdentity(1)
 	id.Size = size
-	w, err := NewWriter(heapSegment(tb, id, nil), startLink())
+	w, err := NewWriter(heapSegment(tb, id, nil), startLink(), nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func longLinkReads(t *testing.T, f *frames, end Offset) {
 	if got := payloads(t, s); len(got) != 1 || got[0] != "behind it" {
 		t.Errorf("records %q", got)
 	}
-	w := ResumeWriter(s, sc)
+	w := ResumeWriter(s, sc, nil)
 	if got, want := int64(w.limit-w.at), s.Size-int64(f.at)-markFrame-sealFrame-32; got != want {
 		t.Errorf("room for %d bytes, want %d", got, want)
 	}
@@ -123,7 +123,7 @@ func TestEmptyBehindALongLink(t *testing.T) {
 		f.at = FirstFrame
 		f.longLink(startLink(), n)
 		s := openBytes(t, f.b, f.id, nil)
-		w := ResumeWriter(s, scan(t, s, 0))
+		w := ResumeWriter(s, scan(t, s, 0), nil)
 		if !w.Empty() {
 			t.Errorf("%d bytes: not empty", n)
 		}

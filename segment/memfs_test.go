@@ -251,7 +251,7 @@ func TestMemFSSegments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := NewWriter(s, startLink())
+	w, err := NewWriter(s, startLink(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,9 @@ import (
 // frames end is kept zero: a frame that is written starts at a zero word, as in a new file, and the
 // end of an undamaged journal is one.
 //
-// A writer fills a recycled segment by system calls only: groups, and the link and the seal with
-// its index as groups of their own. A store through the mapping would read a page first, and make a
-// large folio of the page cache dirty as a whole.
+// A writer fills a recycled segment by system calls only, as one that has a stage fills any. A
+// store through the mapping would read a page first, and make a large folio of the page cache dirty
+// as a whole.
 
 const (
 	// recycledBlank is where the first page of frames ends, which is zero at first.
@@ -82,48 +82,4 @@ func writeIdentityOver(fsys FS, path string, id *Identity) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-// writeOver puts a group into a recycled segment: with zeros up to the end of the page behind it,
-// where there are none yet, and its first word last. The error is that of the file system, or
-// ErrShort.
-func (g Group) writeOver() error {
-	s := g.w.s
-	p := g.buf
-	blank := blankBehind(g.end, s.Size)
-	if blank > s.blank {
-		p = append(p, blankPages[:blank-g.end]...)
-	}
-	if err := s.write(p, g.from); err != nil {
-		return err
-	}
-	s.blank = max(s.blank, blank)
-	s.m.notify()
-	var word [8]byte
-	le.PutUint64(word[:], g.word)
-	return s.write(word[:], g.from)
-}
-
-// blankBehind returns up to where bytes must be zero if frames end at end: at least the first word
-// of the next one.
-func blankBehind(end Offset, size int64) Offset { return min(pageEnd(end+8), Offset(size)) }
-
-// controlOver appends a frame of a fixed size to a recycled segment, with an index behind it, as a
-// group of its own.
-func (w *Writer) controlOver(kind Kind, n int, encode func([]byte), index []byte) error {
-	size := int(pad8(Offset(HeaderSize + n)))
-	f := make([]byte, size, size+len(index)+mostBlank)
-	encode(f[HeaderSize : HeaderSize+n])
-	word := w.fill(f, n, Checksum(f[HeaderSize:HeaderSize+n]), kind)
-	g := Group{
-		w: w, buf: append(f, index...), word: word, next: w.next,
-		from: w.at, end: w.at + Offset(size+len(index)),
-	}
-	if err := g.writeOver(); err != nil {
-		return err
-	}
-	w.s.m.notify()
-	w.advance(f)
-	w.s.publish(w.at, w.next)
-	return nil
 }

@@ -22,7 +22,7 @@ func usedFile(t *testing.T, dir string) *Segment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := NewWriter(s, startLink())
+	w, err := NewWriter(s, startLink(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestRecycledTail(t *testing.T) {
 			}
 			copy(b, id.Encode())
 			s := openBytes(t, b, id, nil)
-			if _, err := NewWriter(s, startLink()); err != nil {
+			if _, err := NewWriter(s, startLink(), nil); err != nil {
 				t.Fatal(err)
 			}
 			c.edit(b)
@@ -327,9 +327,9 @@ func TestRecycledWrites(t *testing.T) {
 				t.Fatalf("seed %d: %s: from %d to %d it is not zero", seed, what, behind, to)
 			}
 		}
-		w, err := NewWriter(s, startLink())
+		w, err := NewWriter(s, startLink(), nil)
 		step("link", 0, err)
-		w.Use(&Stage{})
+		w.use(&Stage{})
 		for range r.IntN(30) {
 			size := r.IntN(3000)
 			if !w.Fits(FrameSize(int64(size)), false) {

@@ -184,7 +184,7 @@ func TestClaims(t *testing.T) {
 		s := heapSegment(t, testIdentity(7), nil)
 		l := startLink()
 		l.Claim = Position{6, 5000}
-		if _, err := NewWriter(s, l); err != nil {
+		if _, err := NewWriter(s, l, nil); err != nil {
 			t.Fatal(err)
 		}
 		if sc := scan(t, s, 0); sc.Claim != l.Claim || sc.Promised() != l.Claim {

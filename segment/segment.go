@@ -34,6 +34,10 @@ type Segment struct {
 	// may use it.
 	blank Offset
 
+	// written says that system calls write what is appended, not stores through the mapping. The
+	// writer sets it before its first frame.
+	written bool
+
 	full atomic.Bool // sealed, or being sealed: the index lies behind the frames
 
 	// wiped is up to where bytes were stored and made zero again; 0: nowhere.
@@ -44,6 +48,7 @@ type Segment struct {
 	populated atomic.Int64
 
 	last [8]byte // of the frames; belongs to the goroutine that syncs
+	word [8]byte // the first of a group; belongs to the goroutine that moves it
 
 	refs atomic.Int64 // the owner's and every reader's; unmapped at 0
 
@@ -263,7 +268,7 @@ func (s *Segment) Populated() Offset { return Offset(s.populated.Load()) }
 func (s *Segment) Sync() error {
 	from, end := s.unsynced()
 	return s.sync(end, func(f File) error {
-		if populated := s.populated.Swap(0); !s.Recycled { // no writer stores through that mapping
+		if populated := s.populated.Swap(0); !s.written { // no writer stores through that mapping
 			s.m.leave(from, max(end, Offset(populated)))
 		}
 		if !s.full.Load() {
@@ -355,7 +360,7 @@ func (s *Segment) sync(end Offset, sync func(File) error) error {
 	}
 	if end > synced && err == nil {
 		s.setNewTime(true)
-		if !s.Recycled { // what is written by system calls has moved the time
+		if !s.written { // what is written by system calls has moved the time
 			err = s.touch(f, end, false)
 		}
 	}

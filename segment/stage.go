@@ -10,15 +10,12 @@ import (
 
 // Stage is where writers of a journal whose appends wait for a sync complete their frames: in
 // memory of the process. A sync moves all of them into the file at once, as a [Group], and only
-// then are they published. Appends touch no mapped page then: after each sync the first store to
-// one is a fault, and the next sync takes the permission to write from it again, with an interrupt
-// to every processor.
+// then are they published. System calls write it: after a sync the first store to a mapped page is
+// a fault, and the next sync takes the permission to write from it again, with an interrupt to
+// every processor. A system call also moves the file's time of modification, as a store does not.
 //
 // A stage serves one writer at a time.
 type Stage struct {
-	// Least is how many bytes a group has at least that is written by a system call. Smaller ones
-	// are stored through the mapping, which costs a fault or two.
-	Least int
 	// Ahead is how many bytes are worth moving while a sync is under way: see Large.
 	Ahead int
 
@@ -40,10 +37,11 @@ func (st *Stage) Staged() int64 { return st.staged.Load() }
 // Large reports whether Ahead bytes or more are staged. Anyone may call it.
 func (st *Stage) Large() bool { return st.Staged() >= int64(st.Ahead) }
 
-// Use makes the writer fill its frames on a stage from now on, after Discard. Without one, or with
-// nil, it fills and publishes them in the mapping.
-func (w *Writer) Use(st *Stage) {
+// use makes the writer fill its frames on a stage from now on, after Discard. With nil it fills and
+// publishes them in the mapping.
+func (w *Writer) use(st *Stage) {
 	w.stage = st
+	w.s.written = w.s.Recycled || st != nil
 	st.Discard()
 }
 
@@ -146,7 +144,7 @@ func (g Group) Move() error {
 	st := g.w.stage
 	defer st.moving.Unlock()
 	if st.err == nil && len(g.buf) > 0 {
-		st.err = g.move(st.Least)
+		st.err = g.move()
 	}
 	if cap(g.buf) <= keptStage || len(g.buf) >= cap(g.buf)/8 {
 		st.spare = g.buf
@@ -154,31 +152,60 @@ func (g Group) Move() error {
 	return st.err
 }
 
-func (g Group) move(least int) (err error) {
+func (g Group) move() (err error) {
 	s := g.w.s
 	defer s.catch("append", debug.SetPanicOnFault(true), &err)
-	switch {
-	case s.Recycled:
-		err = g.writeOver()
-	case len(g.buf) < least:
-		copy(s.m.b[g.from:], g.buf)
-	default:
-		err = s.write(g.buf, g.from)
-	}
-	if err != nil {
+	if err := g.write(); err != nil {
 		return err
-	}
-	if !s.Recycled {
-		s.m.notify()
-		store64(s.m.b, g.from, g.word)
 	}
 	s.m.notify()
 	s.publish(g.end, g.next)
 	return nil
 }
 
-// write writes to the file instead of storing to the mapping: both are the same pages of the page
-// cache.
+// write puts a group into the file: its first word last, and, in a recycled segment, with zeros up
+// to the end of the page behind it, where there are none yet. The error is that of the file system,
+// or ErrShort.
+func (g Group) write() error {
+	s := g.w.s
+	p := g.buf
+	blank := blankBehind(g.end, s.Size)
+	if blank > s.blank {
+		p = append(p, blankPages[:blank-g.end]...)
+	}
+	if err := s.write(p, g.from); err != nil {
+		return err
+	}
+	s.blank = max(s.blank, blank)
+	s.m.notify()
+	le.PutUint64(s.word[:], g.word)
+	return s.write(s.word[:], g.from)
+}
+
+// blankBehind returns up to where bytes must be zero if frames end at end: at least the first word
+// of the next one.
+func blankBehind(end Offset, size int64) Offset { return min(pageEnd(end+8), Offset(size)) }
+
+// writeControl appends a frame of a fixed size, with an index behind it, as a group of its own.
+func (w *Writer) writeControl(kind Kind, n int, encode func([]byte), index []byte) error {
+	size := int(pad8(Offset(HeaderSize + n)))
+	f := make([]byte, size, size+len(index)+mostBlank)
+	encode(f[HeaderSize : HeaderSize+n])
+	word := w.fill(f, n, Checksum(f[HeaderSize:HeaderSize+n]), kind)
+	g := Group{
+		w: w, buf: append(f, index...), word: word, next: w.next,
+		from: w.at, end: w.at + Offset(size+len(index)),
+	}
+	if err := g.write(); err != nil {
+		return err
+	}
+	w.s.m.notify()
+	w.advance(f)
+	w.s.publish(w.at, w.next)
+	return nil
+}
+
+// write writes to the file: its pages in the page cache are those of the mapping.
 func (s *Segment) write(p []byte, at Offset) error {
 	s.mu.Lock()
 	f := s.mu.file

@@ -34,11 +34,11 @@ func writerOn(
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w, err := NewWriter(s, startLink())
+	w, err := NewWriter(s, startLink(), nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w.Use(&Stage{})
+	w.use(&Stage{})
 	return w
 }
 
@@ -100,7 +100,7 @@ func expectMoveError(t *testing.T, w *Writer, want error, end Offset) {
 
 // TestMoveIntoReleased: a segment that is released takes no group.
 func TestMoveIntoReleased(t *testing.T) {
-	w := stagedWriter(t, MinSize, 0)
+	w := stagedWriter(t, MinSize)
 	end := w.at
 	mustAppend(t, w, "late")
 	if err := w.s.Release(); err != nil {
@@ -182,13 +182,7 @@ func takeWaits(t *testing.T, more int, discard bool) {
 // TestAppendersMoverReaders is for the race detector: appends of every kind, groups that are moved
 // and tried beside, and readers, who see every record whole and in order.
 func TestAppendersMoverReaders(t *testing.T) {
-	for _, how := range movedBy {
-		t.Run(how.name, func(t *testing.T) { stageRace(t, how.least) })
-	}
-}
-
-func stageRace(t *testing.T, least int) {
-	w := stagedWriter(t, 4<<20, least)
+	w := stagedWriter(t, 4<<20)
 	var mu sync.Mutex // as the journal's
 	var appenders, others sync.WaitGroup
 	var done atomic.Bool

@@ -10,20 +10,14 @@ import (
 	"testing"
 )
 
-// Groups are moved by stores through the mapping, or by a system call.
-var movedBy = []struct {
-	name  string
-	least int
-}{{"stores", 1 << 30}, {"write", 0}}
-
 // WriteAt makes a heapFile one that groups can be written to.
 func (f *heapFile) WriteAt(p []byte, off int64) (int, error) { return copy(f.b[off:], p), nil }
 
 // stagedWriter returns a writer whose frames are staged, on the segment of heapWriter.
-func stagedWriter(tb testing.TB, size int64, least int) *Writer {
+func stagedWriter(tb testing.TB, size int64) *Writer {
 	tb.Helper()
 	w := heapWriter(tb, size)
-	w.Use(&Stage{Least: least})
+	w.use(&Stage{})
 	return w
 }
 
@@ -65,38 +59,36 @@ func fillHalf(dst []byte, b byte) error {
 // TestStagedBytes: a staged writer makes the same file as one that fills its frames in the mapping,
 // whatever the groups, also in buffers that are used again.
 func TestStagedBytes(t *testing.T) {
-	for _, how := range movedBy {
-		for _, every := range []int{1, 2, 5} {
-			t.Run(fmt.Sprintf("%s/%d", how.name, every), func(t *testing.T) {
-				plain, staged := heapWriter(t, 1<<20), stagedWriter(t, 1<<20, how.least)
-				for i := range 20 {
-					appendSome(t, plain, i)
-					appendSome(t, staged, i)
-					if i%every == 0 {
-						mustMove(t, staged)
-					}
+	for _, every := range []int{1, 2, 5} {
+		t.Run(fmt.Sprint(every), func(t *testing.T) {
+			plain, staged := heapWriter(t, 1<<20), stagedWriter(t, 1<<20)
+			for i := range 20 {
+				appendSome(t, plain, i)
+				appendSome(t, staged, i)
+				if i%every == 0 {
+					mustMove(t, staged)
 				}
-				mustMove(t, staged)
-				if staged.Position() != plain.Position() || staged.Next() != plain.Next() {
-					t.Errorf("at %v, next %d; want %v, %d", staged.Position(), staged.Next(),
-						plain.Position(), plain.Next())
-				}
-				if !slices.Equal(payloads(t, staged.s), payloads(t, plain.s)) {
-					t.Error("the segment shows other records")
-				}
-				mustSeal(t, plain)
-				mustSeal(t, staged)
-				if d := firstDifference(staged.s.m.b, plain.s.m.b); d != "" {
-					t.Error(d)
-				}
-			})
-		}
+			}
+			mustMove(t, staged)
+			if staged.Position() != plain.Position() || staged.Next() != plain.Next() {
+				t.Errorf("at %v, next %d; want %v, %d", staged.Position(), staged.Next(),
+					plain.Position(), plain.Next())
+			}
+			if !slices.Equal(payloads(t, staged.s), payloads(t, plain.s)) {
+				t.Error("the segment shows other records")
+			}
+			mustSeal(t, plain)
+			mustSeal(t, staged)
+			if d := firstDifference(staged.s.m.b, plain.s.m.b); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 
 // TestDirtyBuffer: nothing of what a buffer held before gets into frames of other sizes.
 func TestDirtyBuffer(t *testing.T) {
-	plain, staged := heapWriter(t, 1<<20), stagedWriter(t, 1<<20, 0)
+	plain, staged := heapWriter(t, 1<<20), stagedWriter(t, 1<<20)
 	for i := range 4 { // two buffers take turns
 		p := strings.Repeat("\xff", 3000)
 		mustAppend(t, plain, p)
@@ -132,63 +124,57 @@ func TestDirtyBuffer(t *testing.T) {
 // TestGroupIsSeenAtOnce watches every group of stores: readers of the bytes see nothing of what is
 // staged until all of it is there, and readers of the segment not before those.
 func TestGroupIsSeenAtOnce(t *testing.T) {
-	for _, how := range movedBy {
-		t.Run(how.name, func(t *testing.T) {
-			var s *Segment
-			var seen []*Scan
-			var next []Seq
-			s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
-				seen = append(seen, scanAll(s.m.b, &s.Identity, 0))
-				next = append(next, s.Next())
-			})
-			w, err := NewWriter(s, startLink())
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.Use(&Stage{Least: how.least})
-			for round := range 3 {
-				before, bytesBefore := scan(t, s, 0), slices.Clone(s.m.b)
-				seen, next = nil, nil
-				mustAppend(t, w, "one", "", "three")
-				mustBatch(t, w, "a", "b")
-				mustMark(t, w, markAt(w))
-				if len(seen) > 0 || !bytes.Equal(s.m.b, bytesBefore) || s.Next() != before.Next ||
-					s.End() != before.End {
-					t.Fatalf("round %d: an append has touched the file, or is published", round)
-				}
-				mustMove(t, w)
-				if len(seen) != 2 || seen[0].End != before.End || seen[0].Tail.Bytes == 0 ||
-					seen[1].End != w.at || seen[1].Next != w.next {
-					t.Fatalf("round %d: the frames end at %d, then %d, of %d", round,
-						seen[0].End, seen[1].End, w.at)
-				}
-				if next[0] != before.Next || next[1] != before.Next {
-					t.Errorf("this process sees the records before other processes do: %v", next)
-				}
-				if s.Next() != before.Next+5 || s.End() != w.at {
-					t.Errorf("the segment shows %d to %d", s.Next(), s.End())
-				}
-			}
-		})
+	var s *Segment
+	var seen []*Scan
+	var next []Seq
+	s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
+		seen = append(seen, scanAll(s.m.b, &s.Identity, 0))
+		next = append(next, s.Next())
+	})
+	w, err := NewWriter(s, startLink(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.use(&Stage{})
+	for round := range 3 {
+		before, bytesBefore := scan(t, s, 0), slices.Clone(s.m.b)
+		seen, next = nil, nil
+		mustAppend(t, w, "one", "", "three")
+		mustBatch(t, w, "a", "b")
+		mustMark(t, w, markAt(w))
+		if len(seen) > 0 || !bytes.Equal(s.m.b, bytesBefore) || s.Next() != before.Next ||
+			s.End() != before.End {
+			t.Fatalf("round %d: an append has touched the file, or is published", round)
+		}
+		mustMove(t, w)
+		if len(seen) != 2 || seen[0].End != before.End || seen[0].Tail.Bytes == 0 ||
+			seen[1].End != w.at || seen[1].Next != w.next {
+			t.Fatalf("round %d: the frames end at %d, then %d, of %d", round,
+				seen[0].End, seen[1].End, w.at)
+		}
+		if next[0] != before.Next || next[1] != before.Next {
+			t.Errorf("this process sees the records before other processes do: %v", next)
+		}
+		if s.Next() != before.Next+5 || s.End() != w.at {
+			t.Errorf("the segment shows %d to %d", s.Next(), s.End())
+		}
 	}
 }
 
 // TestStagedAppendFuncRefused: a function that fails, panics or ends its goroutine leaves no trace
 // among what is staged, also where it is the first.
 func TestStagedAppendFuncRefused(t *testing.T) {
-	for _, how := range movedBy {
-		for _, end := range []string{"fails", "panics", "exits"} {
-			for before := range 3 {
-				t.Run(fmt.Sprintf("%s/%s/%d before", how.name, end, before),
-					func(t *testing.T) { refuseStaged(t, how.least, end, before) })
-			}
+	for _, end := range []string{"fails", "panics", "exits"} {
+		for before := range 3 {
+			t.Run(fmt.Sprintf("%s/%d before", end, before),
+				func(t *testing.T) { refuseStaged(t, end, before) })
 		}
 	}
 }
 
-func refuseStaged(t *testing.T, least int, end string, before int) {
+func refuseStaged(t *testing.T, end string, before int) {
 	mine := errors.New("mine")
-	plain, staged := heapWriter(t, MinSize), stagedWriter(t, MinSize, least)
+	plain, staged := heapWriter(t, MinSize), stagedWriter(t, MinSize)
 	for range 2 { // the second time in the same buffers
 		for range before {
 			mustAppend(t, plain, "before")
@@ -231,7 +217,7 @@ func refuseStaged(t *testing.T, least int, end string, before int) {
 // TestStageBuffers: a buffer grows with what is staged, is used again, and is given up when it is
 // large and hardly used.
 func TestStageBuffers(t *testing.T) {
-	w := stagedWriter(t, 64<<20, 0)
+	w := stagedWriter(t, 64<<20)
 	st := w.stage
 	st.Ahead = 256 << 10
 	mustMove(t, w) // nothing

@@ -21,7 +21,7 @@ func primed(t *testing.T) (*simdisk.Disk, *segment.Segment, *segment.Writer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := segment.NewWriter(s, segment.Link{Base: 1, FirstLive: 1, Time: time.Now()})
+	w, err := segment.NewWriter(s, segment.Link{Base: 1, FirstLive: 1, Time: time.Now()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

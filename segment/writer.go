@@ -6,8 +6,9 @@ import (
 )
 
 // Writer appends frames to a segment: it reserves space, fills it, and publishes it with one atomic
-// store; with a [Stage] the last step is [Group.Move]'s. One goroutine at a time may use it.
-// Records and marks go into a recycled segment with a stage only.
+// store. With a [Stage] the last step is [Group.Move]'s; the link and the seal, with its index, are
+// groups of their own. One goroutine at a time may use it. Records and marks go into a recycled
+// segment with a stage only.
 //
 // Any error, but those of AppendFunc's function, is a *FaultError, or, where frames are written by
 // system calls, that of the file system; the writer must not be used any more after it.
@@ -30,14 +31,16 @@ type Writer struct {
 	}
 }
 
-// NewWriter returns a writer for a prepared segment, whose first frame is the link.
-func NewWriter(s *Segment, l Link) (w *Writer, err error) {
+// NewWriter returns a writer for a prepared segment, whose first frame is the link. It fills frames
+// on the stage, after [Stage.Discard]; if that is nil, in the mapping.
+func NewWriter(s *Segment, l Link, st *Stage) (w *Writer, err error) {
 	w = &Writer{s: s, first: LinkEnd, at: FirstFrame, next: l.Base, limit: recordLimit(s.Size)}
 	w.setTime(l.Time)
 	s.Link = l
 	s.loadIndex.Do(func() {})
-	if s.Recycled {
-		err = w.controlOver(KindLink, linkPayload, l.encode, nil)
+	w.use(st)
+	if s.written {
+		err = w.writeControl(KindLink, linkPayload, l.encode, nil)
 	} else {
 		err = w.control(KindLink, linkPayload, l.encode)
 	}
@@ -47,13 +50,15 @@ func NewWriter(s *Segment, l Link) (w *Writer, err error) {
 	return w, nil
 }
 
-// ResumeWriter returns a writer that goes on behind a scan's clean end.
-func ResumeWriter(s *Segment, sc *Scan) *Writer {
+// ResumeWriter returns a writer that goes on behind a scan's clean end. For the stage see
+// NewWriter.
+func ResumeWriter(s *Segment, sc *Scan, st *Stage) *Writer {
 	w := &Writer{
 		s: s, first: sc.LinkEnd, at: sc.End, next: sc.Next, limit: recordLimit(s.Size),
 		records: sc.Records,
 	}
 	w.setTime(sc.Newest)
+	w.use(st)
 	return w
 }
 
@@ -189,7 +194,7 @@ func (w *Writer) Seal(succ *Identity) (err error) {
 	items := w.s.index.all()
 	end := w.at + sealFrame
 	var raw []byte
-	if w.s.Recycled {
+	if w.s.written {
 		raw = make([]byte, len(items)*indexEntry)
 	} else {
 		raw = w.s.m.b[end : int64(end)+int64(len(items))*indexEntry]
@@ -205,8 +210,8 @@ func (w *Writer) Seal(succ *Identity) (err error) {
 		IndexLen:   uint32(len(items)),
 		IndexCRC:   indexCRC(raw, w.s.Salt),
 	}
-	if w.s.Recycled {
-		return w.controlOver(KindSeal, sealPayload, seal.encode, raw)
+	if w.s.written {
+		return w.writeControl(KindSeal, sealPayload, seal.encode, raw)
 	}
 	w.s.m.notify()
 	return w.control(KindSeal, sealPayload, seal.encode)

@@ -40,7 +40,7 @@ func TestWriterStandsAfterFault(t *testing.T) {
 			s := w.Segment()
 			mustAppend(t, w, "durable")
 			if c.staged {
-				w.Use(&Stage{Least: 1 << 20})
+				w.use(&Stage{})
 			}
 			mustAppend(t, w, "another's")
 			at, next := w.Position(), w.Next()

@@ -98,7 +98,7 @@ func TestPublication(t *testing.T) {
 				seen = append(seen, scanAll(s.m.b, &s.Identity, 0))
 				next = append(next, s.Next())
 			})
-			w, err := NewWriter(s, startLink())
+			w, err := NewWriter(s, startLink(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -328,7 +328,7 @@ func TestSealSays(t *testing.T) {
 	s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
 		atSeal = append(atSeal, slices.Clone(s.m.b))
 	})
-	w, err := NewWriter(s, startLink())
+	w, err := NewWriter(s, startLink(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func TestResume(t *testing.T) {
 			t.Fatalf("not a clean end: %+v", sc)
 		}
 		s.Adopt(sc)
-		w = ResumeWriter(s, sc)
+		w = ResumeWriter(s, sc, nil)
 	}
 	mustSeal(t, w)
 	if d := firstDifference(w.s.m.b, whole.s.m.b); d != "" {

@@ -4,7 +4,7 @@ package seeded_test
 var recycleBugs = []bug{
 	{
 		name: "no zeros follow a group in a recycled segment",
-		file: "segment/recycle.go",
+		file: "segment/stage.go",
 		old:  "	if blank > s.blank {\n",
 		new:  "	if blank < s.blank {\n",
 		pkg:  "./segment", run: "^TestRecycledWrites$",
@@ -13,7 +13,7 @@ var recycleBugs = []bug{
 	},
 	{
 		name: "no zeros follow the index of a recycled segment",
-		file: "segment/recycle.go",
+		file: "segment/stage.go",
 		old:  "from: w.at, end: w.at + Offset(size+len(index)),\n",
 		new:  "from: w.at, end: w.at,\n",
 		pkg:  "./segment", run: "^TestRecycledWrites$",
@@ -21,7 +21,7 @@ var recycleBugs = []bug{
 	},
 	{
 		name: "the first word of a group is written with the rest",
-		file: "segment/recycle.go",
+		file: "segment/stage.go",
 		old:  "	p := g.buf\n",
 		new:  "	p := g.buf\n	le.PutUint64(p, g.word)\n",
 		pkg:  "./segment", run: "^TestRecycledWrites$",

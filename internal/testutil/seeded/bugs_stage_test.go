@@ -21,13 +21,9 @@ var stageBugs = []bug{
 	{
 		name: "a group is published before it is written",
 		file: "segment/stage.go",
-		old: `	switch {
-	case s.Recycled:
-`,
-		new: `	s.publish(g.end, g.next)
-	switch {
-	case s.Recycled:
-`,
+		old:  "	if err := g.write(); err != nil {\n		return err\n	}\n	s.m.notify()\n",
+		new:  "	s.publish(g.end, g.next)\n	if err := g.write(); err != nil {\n		return err\n	}\n",
+
 		pkg: "./segment", run: "^TestGroupIsSeenAtOnce$|^TestTakeWaits$",
 		cost: "a reader is told of corruption where a record is about to be",
 	},
