@@ -179,15 +179,21 @@ func (j *Journal) checkSize(frames int64, payload int) error {
 // acknowledge waits for what the durability level promises, and returns first.
 func (j *Journal) acknowledge(first, last Seq) (Seq, error) {
 	if j.opts.Durability == Synced {
-		err := j.waitDurable(context.Background(), last)
-		if errors.Is(err, segment.ErrTime) {
-			err = j.fail(err) // ErrNoSpace would say that nothing was appended
-		}
-		if err != nil {
+		if err := j.waitAppended(context.Background(), last); err != nil {
 			return 0, err
 		}
 	}
 	return first, nil
+}
+
+// waitAppended is waitDurable for the append itself. An ErrNoSpace would say that nothing was
+// appended.
+func (j *Journal) waitAppended(ctx context.Context, seq Seq) error {
+	err := j.waitDurable(ctx, seq)
+	if errors.Is(err, segment.ErrTime) {
+		err = j.fail(err)
+	}
+	return err
 }
 
 // usable returns why nothing can be appended, or nil.

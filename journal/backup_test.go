@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,6 +99,8 @@ type backedUp struct {
 	last   backup
 	serial int
 	cut    *simdisk.Disk // what is left of a crash within an operation
+	crash  func()        // what happens at each operation of the disk; nil: nothing
+	full   bool          // the disk is
 	note   *backupTally
 }
 
@@ -147,8 +150,21 @@ func (b *backedUp) step() error {
 	if b.r.IntN(6) == 0 {
 		b.crashSoon()
 	}
+	b.full = b.full != (b.r.IntN(10) == 0)
+	b.d.OnOp = func(op simdisk.Op) error {
+		if b.crash != nil {
+			b.crash()
+		}
+		if b.full && (op.Kind == simdisk.OpCreate || op.Kind == simdisk.OpAllocate) {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
 	err := b.operate()
-	b.d.OnOp = nil
+	b.d.OnOp, b.crash = nil, nil
+	if b.full && errors.Is(err, journal.ErrNoSpace) && !errors.Is(err, journal.ErrFailed) {
+		err = nil
+	}
 	if b.cut != nil {
 		_ = b.j.Close() // of a process that is gone
 		b.d, b.cut = b.cut, nil
@@ -195,20 +211,19 @@ func (b *backedUp) operate() error {
 // crashSoon ends the process, or cuts the power, within one of the next operations.
 func (b *backedUp) crashSoon() {
 	at, cut := b.r.IntN(30), b.r.IntN(2) == 0
-	b.d.OnOp = func(simdisk.Op) error {
+	b.crash = func() {
 		if at--; at != 0 {
-			return nil
+			return
 		}
 		d := b.d
 		if !cut {
 			b.cut = d.Kill()
-			return nil
+			return
 		}
 		p := d.Pending()
 		for c := range p.Choices(3, b.r.Uint64()) {
 			b.cut = p.Crash(c)
 		}
-		return nil
 	}
 }
 
@@ -232,4 +247,69 @@ func (b *backedUp) check() error {
 		b.last = next
 	}
 	return nil
+}
+
+// TestNoSpaceForTime: the time of a file cannot be moved before a sync. An append that waits for
+// the sync must not return ErrNoSpace alone, which says that nothing was appended; nor must Close,
+// where it says that everything is durable: the journal fails. Sync and WaitDurable can be
+// repeated.
+func TestNoSpaceForTime(t *testing.T) {
+	t.Cleanup(journal.SetMinSegmentSize(8192))
+	full := func(op simdisk.Op) error {
+		if op.Kind == simdisk.OpTouch {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	for name, add := range map[string]func(j *journal.Journal) (journal.Seq, error){
+		"Append": func(j *journal.Journal) (journal.Seq, error) { return j.Append([]byte("x")) },
+		"AppendContext": func(j *journal.Journal) (journal.Seq, error) {
+			return j.AppendContext(t.Context(), []byte("x"))
+		},
+		"AppendBatchContext": func(j *journal.Journal) (journal.Seq, error) {
+			return j.AppendBatchContext(t.Context(), [][]byte{[]byte("x"), []byte("y")})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk, j := onDisk(t, journal.Synced)
+			disk.OnOp = full
+			if _, err := add(j); !errors.Is(err, journal.ErrFailed) {
+				t.Errorf("%v", err)
+			}
+			disk.OnOp = nil
+			if err := j.Close(); !errors.Is(err, journal.ErrFailed) {
+				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+	t.Run("Sync", func(t *testing.T) {
+		disk, j := onDisk(t, journal.Published)
+		seq := mustAppend(t, j, []byte("x"))
+		disk.OnOp = full
+		for range 2 {
+			for name, err := range map[string]error{
+				"Sync": j.Sync(t.Context()), "WaitDurable": j.WaitDurable(t.Context(), seq),
+			} {
+				if !errors.Is(err, journal.ErrNoSpace) || errors.Is(err, journal.ErrFailed) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		if d := j.Durable(); d != 0 {
+			t.Errorf("durable to %d", d)
+		}
+		disk.OnOp = nil
+		if err := j.Sync(t.Context()); err != nil || j.Durable() != seq {
+			t.Errorf("Sync when there is space: %v, durable to %d", err, j.Durable())
+		}
+		mustClose(t, j)
+	})
+	t.Run("Close", func(t *testing.T) {
+		disk, j := onDisk(t, journal.Published)
+		mustAppend(t, j, []byte("x"))
+		disk.OnOp = full
+		if err := j.Close(); !errors.Is(err, journal.ErrFailed) {
+			t.Errorf("%v", err)
+		}
+	})
 }

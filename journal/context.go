@@ -149,7 +149,7 @@ func (j *Journal) appendContext(ctx context.Context, a *queuedAppend) (Seq, erro
 	if j.opts.Durability != Synced {
 		return first, nil
 	}
-	err := j.waitDurable(ctx, a.last)
+	err := j.waitAppended(ctx, a.last)
 	switch {
 	case err == nil:
 		return first, nil

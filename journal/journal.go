@@ -514,19 +514,19 @@ func (j *Journal) closeCleanly() error {
 	if err := j.checkFiles(); err != nil {
 		return err
 	}
-	if err := j.syncAll(); err != nil || j.atClosingMark() {
+	if err := j.syncChange(); err != nil || j.atClosingMark() {
 		return err
 	}
 	marked, err := j.closingMark()
 	if err == nil && !marked {
 		// It rolled: the seal and the link must be durable before a mark may claim them.
-		if err = j.syncAll(); err == nil {
+		if err = j.syncChange(); err == nil {
 			_, err = j.closingMark()
 		}
 	}
 	claim := j.syncer.pos // what the mark claims
 	if err == nil {
-		err = j.syncAll()
+		err = j.syncChange()
 	}
 	if err != nil || j.isQuiet() { // a stand-in claims it
 		return err

@@ -48,6 +48,9 @@ func (n *names) found(st *recovery.State) error {
 		var err error
 		path := filepath.Join(n.dir, segment.JournalName)
 		n.open, err = n.fsys.Open(path, segment.ReadWrite)
+		if err == nil && st.StandIn() {
+			err = n.foundStandIn()
+		}
 		return err
 	}
 	if st.ID == (segment.ID{}) { // JOURNAL is damaged and there is no segment
@@ -55,6 +58,16 @@ func (n *names) found(st *recovery.State) error {
 	}
 	n.file, n.next = segment.JournalFile{Journal: st.ID, Created: time.Now()}, 1
 	return nil
+}
+
+// foundStandIn does what setStandIn may not have come to before a crash: the time is durable before
+// a segment is removed. A file that a snapshot shares stays as it is.
+func (n *names) foundStandIn() error {
+	links, err := n.open.Links()
+	if err != nil || links != 1 {
+		return err
+	}
+	return segment.SyncJournalTime(n.open)
 }
 
 // write makes the file JOURNAL say what it should. It is written over in place, which needs no

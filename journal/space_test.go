@@ -382,7 +382,7 @@ func TestTimeOfJournal(t *testing.T) {
 			space, synced, removed := disk.OnOp, false, 0
 			disk.OnOp = func(op simdisk.Op) error {
 				switch {
-				case op.Kind == simdisk.OpSync && filepath.Base(op.Path) == segment.JournalName:
+				case op.Kind == simdisk.OpTouch && filepath.Base(op.Path) == segment.JournalName:
 					synced = true
 					return fault
 				case op.Kind == simdisk.OpRemove && strings.HasSuffix(op.Path, ".seg"):

@@ -161,7 +161,8 @@ func (j *Journal) claimChange() error {
 	return j.claimOutside(claim)
 }
 
-// syncChange is syncAll for a change that cannot be taken back.
+// syncChange is syncAll for a change that cannot be taken back, and for Close: the caller cannot
+// repeat the sync, so ErrNoSpace would say something else.
 func (j *Journal) syncChange() error {
 	err := j.syncAll()
 	if errors.Is(err, segment.ErrTime) {

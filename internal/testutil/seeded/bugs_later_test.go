@@ -116,7 +116,7 @@ var laterBugs = []bug{
 		name: "Close does not sync its mark",
 		file: "journal/journal.go",
 		old: `	if err == nil {
-		err = j.syncAll()
+		err = j.syncChange()
 	}
 	if err != nil || j.isQuiet() { // a stand-in claims it
 `,
