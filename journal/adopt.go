@@ -54,8 +54,8 @@ func (j *Journal) adoptSize(file *segment.JournalFile) error {
 	return err
 }
 
-// SegmentSize returns the size in bytes of full-grown new segments: that of the options, or else
-// the one that the journal was written with before.
+// SegmentSize returns the size in bytes that new segments grow to: that of the options, or else
+// the one that the journal was last written with.
 func (j *Journal) SegmentSize() int64 { return j.opts.SegmentSize }
 
 // whyLeave returns why a segment that was closed cleanly must not be written to again; 0 if it may.

@@ -14,14 +14,15 @@ import (
 )
 
 // Append appends a record and returns its seq. With Durability Synced the record is durable when
-// Append returns, otherwise it is published. The payload is copied; it must not change during the
-// call. It may be empty.
+// Append returns; otherwise it is published. Append copies the payload, which must not change
+// during the call and may be empty.
 //
-// Errors: ErrTooLarge; ErrNoSpace, or another error of the file system, if no new segment could be
-// prepared (nothing was appended; may be repeated); ErrClosed; ErrReadOnly; ErrFailed, after which
-// it is not known whether the record will be there after the next Open. With Synced, ErrNotFound: a
-// TruncateBack or Reset at the same time has dropped the record. If another one has got its seq by
-// then, that one is waited for, and there is no error; nor is there if the new next seq is higher.
+// Errors: ErrTooLarge, ErrClosed and ErrReadOnly. ErrNoSpace, or another error of the file system,
+// if no new segment could be prepared: nothing was appended, and the call can be repeated.
+// ErrFailed: it is not known whether the record will exist after the next Open. With Synced,
+// ErrNotFound: a concurrent TruncateBack or Reset has dropped the record. If its seq has been
+// reused by then, Append waits for the new record and returns no error. Nor does it if the journal
+// now continues at a higher seq.
 func (j *Journal) Append(payload []byte) (Seq, error) {
 	size := segment.FrameSize(int64(len(payload)))
 	if err := j.checkSize(size, len(payload)); err != nil {
@@ -56,10 +57,10 @@ func (j *Journal) hasRoomLocked(size int64) bool {
 		j.failure.Load() == nil && !j.isSharedLocked()
 }
 
-// AppendFunc appends a record of n bytes that fn writes into memory of the journal. dst is zeroed,
-// and valid until fn returns. No lock is held while fn runs: it may use the journal, and other
-// appends do not wait for it. If fn fails, nothing is appended and AppendFunc returns its error;
-// nor is anything if fn panics or ends its goroutine. Otherwise it is as Append.
+// AppendFunc appends a record of n bytes. fn writes them to dst, memory of the journal that is
+// zeroed, and valid until fn returns. No lock is held while fn runs: fn may use the journal, and
+// other appends do not wait for it. If fn fails, AppendFunc appends nothing and returns fn's error.
+// It also appends nothing if fn panics or ends its goroutine. Otherwise AppendFunc is like Append.
 func (j *Journal) AppendFunc(n int, fn func(dst []byte) error) (Seq, error) {
 	b, err := j.encode(n, fn)
 	if err != nil {
@@ -122,10 +123,10 @@ func (b *buffer) free() {
 	}
 }
 
-// AppendBatch appends several records as one: after a crash all of them are there or none, and
-// readers see them at once. It returns the first one's seq; the others follow. Their frames must
-// fit in one segment: MaxBatch. An empty batch appends nothing and returns 0. Otherwise it is as
-// Append.
+// AppendBatch appends several records atomically: after a crash, all of them exist or none, and
+// readers see them all at once. It returns the seq of the first record; the others follow. Their
+// frames must fit in one segment: see MaxBatch. An empty batch appends nothing and returns 0.
+// Otherwise AppendBatch is like Append.
 func (j *Journal) AppendBatch(payloads [][]byte) (first Seq, err error) {
 	if len(payloads) == 0 {
 		return 0, nil

@@ -41,19 +41,20 @@ func pending(ctx context.Context, op string) error {
 	return fmt.Errorf("%s: %w: %w", op, ErrPending, ctx.Err())
 }
 
-// AppendContext is Append with a limit. When ctx ends, it returns, whatever the disk is doing:
+// AppendContext is Append with a context. When ctx ends, AppendContext returns, even if the disk
+// does not respond:
 //
-//   - with seq 0 and an error that matches that of ctx, if nothing was appended, and nothing will
-//     be;
-//   - with Durability Synced: with the record's seq and an error that matches ErrPending and that
-//     of ctx, if the record was appended and is not known to be durable. It becomes durable in the
-//     background as soon as the disk allows; [Journal.WaitDurable] with that seq waits for it, and
-//     tells how that ended. To append it again would append it twice.
+//   - If nothing was appended, and nothing will be, it returns seq 0 and an error that matches that
+//     of ctx.
+//   - With Durability Synced, if the record was appended but is not known to be durable, it returns
+//     the record's seq and an error that matches ErrPending and that of ctx. The record becomes
+//     durable in the background as soon as the disk allows. [Journal.WaitDurable] with that seq
+//     waits for it and returns the outcome. A second append would append the record twice.
 //
-// The payload is not read any more after the return.
+// After it returns, AppendContext no longer reads the payload.
 //
-// One wait has no limit: a store to mapped memory that the system delays, with Durability Published
-// and Interval. Otherwise AppendContext is as Append.
+// One wait has no limit: with Durability Published and Interval, a store to mapped memory that the
+// system delays. Otherwise AppendContext is like Append.
 func (j *Journal) AppendContext(ctx context.Context, payload []byte) (Seq, error) {
 	if ctx.Done() == nil {
 		return j.Append(payload)
@@ -69,8 +70,8 @@ func (j *Journal) AppendContext(ctx context.Context, payload []byte) (Seq, error
 	})
 }
 
-// AppendFuncContext is AppendFunc with a limit, as [Journal.AppendContext] is one of Append. fn
-// runs before the waiting, and ctx does not end it.
+// AppendFuncContext is AppendFunc with a context: see [Journal.AppendContext]. fn runs before
+// AppendFuncContext waits, and ctx does not interrupt it.
 func (j *Journal) AppendFuncContext(
 	ctx context.Context, n int, fn func(dst []byte) error,
 ) (Seq, error) {
@@ -85,7 +86,7 @@ func (j *Journal) AppendFuncContext(
 	return j.AppendContext(ctx, b.payload)
 }
 
-// AppendBatchContext is AppendBatch with a limit, as [Journal.AppendContext] is one of Append.
+// AppendBatchContext is AppendBatch with a context: see [Journal.AppendContext].
 func (j *Journal) AppendBatchContext(
 	ctx context.Context, payloads [][]byte,
 ) (first Seq, err error) {

@@ -1,6 +1,7 @@
 // Package journal is an embedded write-ahead log: a directory of preallocated segment files that
-// are mapped into memory. An append costs a copy and a checksum; a sync costs what the disk costs;
-// and what was acknowledged is there after a crash, or an error says exactly what is not.
+// are mapped into memory. An append costs a copy and a checksum; a sync costs what the disk costs.
+// After any crash, every record acknowledged as durable is returned intact and in order. If storage
+// lost or damaged one, the journal reports an error with the file and the offset.
 //
 //	j, err := journal.Open("data/wal", nil)
 //	seq, err := j.Append([]byte("hello"))
@@ -22,12 +23,12 @@
 //
 // # Failures
 //
-// The first sync or store that fails makes the journal fail for good: every later append and sync
-// returns that error, wrapped in ErrFailed, because a sync that is repeated after a failure reports
-// success although bytes are lost. Close it and open it again. A full disk is no such failure:
-// ErrNoSpace can be retried.
+// The first sync or store that fails makes the journal fail permanently: every later append and
+// sync returns that error, wrapped in ErrFailed. The journal does not repeat the sync, because a
+// repeated sync reports success although bytes are lost. Close the journal and open it again. A
+// full disk is not such a failure: after ErrNoSpace, the call can be repeated.
 //
 // # Files
 //
-// The bytes are described in segment/FORMAT.md.
+// segment/FORMAT.md describes the bytes.
 package journal

@@ -7,7 +7,7 @@ import (
 	"mmjournal/segment"
 )
 
-// Each error stands for one decision that a caller can take. All are matched with errors.Is.
+// Each error stands for one decision that a caller can take. Match them with errors.Is.
 var (
 	// ErrClosed: the journal has been closed.
 	ErrClosed = errors.New("journal is closed")
@@ -16,47 +16,50 @@ var (
 	// ErrLocked: another process, or another Open in this one, has the journal open for writing.
 	// The error's text names its pid.
 	ErrLocked = segment.ErrLocked
-	// ErrReplaced: the journal's directory was removed or replaced while it was open, or another
-	// writer has taken its lock. The journal has failed: nothing more is acknowledged, and no file
-	// of another journal is touched. What was acknowledged is in the directory that it was in.
+	// ErrReplaced: the journal's directory, or the file that it appends to, was removed or replaced
+	// while the journal was open, or another writer has taken its lock. The journal has failed: it
+	// acknowledges nothing more and touches no file of another journal. Acknowledged records are in
+	// the directory that Open opened.
 	ErrReplaced = segment.ErrReplaced
-	// ErrFileLocked: somebody who is no part of this project has an exclusive lock, flock(2), on a
-	// segment's file, on Linux. Nothing is wrong with it; open the journal when they are done.
+	// ErrFileLocked: another program holds an exclusive flock(2) lock on a segment file (Linux). The
+	// file is not damaged. Open the journal when the lock is released.
 	ErrFileLocked = segment.ErrFileLocked
-	// ErrPending: the context ended, and what was asked for goes on in the background. The error
-	// matches that of the context, too.
+	// ErrPending: the context ended, but the operation goes on in the background. The error also
+	// matches that of the context.
 	ErrPending = errors.New("goes on in the background")
-	// ErrNotFound: there is no record with that seq (any more, or yet).
+	// ErrNotFound: no record has that seq. It was dropped, or has not been appended yet.
 	ErrNotFound = errors.New("no such record")
-	// ErrTooLarge: the record or batch does not fit in one segment: use larger segments, or split it.
-	// Or the journal has 20,000 segments: truncate it.
+	// ErrTooLarge: the record or batch does not fit in one segment; use larger segments, or split it.
+	// Or the journal has 20,000 segments; truncate it.
 	ErrTooLarge = errors.New("too large for a segment")
-	// ErrOptions: an option has a value that does not fit.
+	// ErrOptions: an option has an invalid value or does not apply, or the seq for Reset is out of
+	// range.
 	ErrOptions = errors.New("bad option")
-	// ErrFailed: a sync or a store failed earlier. Nothing more is acknowledged; Close the journal
-	// and Open it again: what is there then is durable. The error wraps the first failure.
+	// ErrFailed: a sync or a store failed earlier. The journal acknowledges nothing more. Close it and
+	// open it again: every record that Open then finds is durable. The error wraps the first failure.
 	ErrFailed = errors.New("journal has failed")
 
-	// ErrNotExist: the directory does not exist, or there is no journal in it.
+	// ErrNotExist: the directory does not exist, or contains no journal.
 	ErrNotExist = recovery.ErrNotExist
-	// ErrMoving: a writer changes the journal so fast that no look at it holds. Nothing is wrong as
-	// far as is known; try again.
+	// ErrMoving: a writer changed the journal during every scan attempt. No damage is known; try
+	// again.
 	ErrMoving = recovery.ErrMoving
-	// ErrNotJournal: the directory holds files that are not a journal's. Nothing was changed.
+	// ErrNotJournal: the directory contains files that do not belong to a journal. Nothing was
+	// changed.
 	ErrNotJournal = recovery.ErrNotJournal
 	// ErrCorrupt matches every *CorruptError.
 	ErrCorrupt = segment.ErrCorrupt
-	// ErrVersion: the journal was written by newer software. Nothing was changed. Open returns it,
-	// too, for a journal that this software can read but must not write to; OpenReadOnly reads it.
+	// ErrVersion: newer software wrote the journal. Nothing was changed. Open also returns this error
+	// for a journal that this software can read but must not write to; OpenReadOnly opens that one.
 	ErrVersion = segment.ErrVersion
-	// ErrNoSpace: there is no disk space for a new segment. Nothing is lost: what is there can be
+	// ErrNoSpace: there is no disk space for a new segment. Nothing is lost: existing records can be
 	// synced and read, and the append can be repeated when there is space.
 	ErrNoSpace = segment.ErrNoSpace
-	// ErrFault: access to mapped memory failed: the file was cut short by someone else, or the disk
-	// could not be read or had no space. In the write path it makes the journal fail.
+	// ErrFault: access to mapped memory failed. Another process cut the file short, or the disk could
+	// not be read or had no space. In the write path, this makes the journal fail.
 	ErrFault = segment.ErrFault
 )
 
-// CorruptError says which promised bytes are damaged: file, segment, offset, and the first seq
-// affected.
+// CorruptError says where data that was acknowledged as durable is damaged: the file, the segment,
+// the offset, and the first seq affected.
 type CorruptError = segment.CorruptError

@@ -24,7 +24,7 @@ import (
 // Seq is a record's sequence number: 1, 2, 3, … without gaps.
 type Seq = segment.Seq
 
-// Record is a record as an iteration yields it.
+// Record is a record that an iteration yields.
 type Record struct {
 	Seq     Seq
 	Payload []byte // valid until the next step of the iteration
@@ -32,9 +32,9 @@ type Record struct {
 
 // Journal is an open journal. Any number of goroutines may use it at once.
 //
-// Locks are taken in this order: the turn of the syncer, mu, the factory's. Appends hold mu only; a
-// structural change (truncation, reset, close) has the turn; a sync takes mu twice for a moment,
-// and holds no lock while the disk works.
+// Locks are taken in this order: the syncer's turn, mu, the factory's lock. An append holds mu
+// only. A structural change (truncation, reset, close) holds the turn. A sync takes mu twice,
+// briefly, and holds no lock while the disk works.
 type Journal struct {
 	fsys     segment.FS
 	dir      string
@@ -106,13 +106,14 @@ type Journal struct {
 	}
 }
 
-// Open opens the journal in dir for reading and writing; it creates the directory and the journal
-// where there is none. o may be nil. One process at a time can do so: another gets ErrLocked.
+// Open opens the journal in dir for reading and writing. It creates the directory and the journal
+// if they do not exist. o may be nil. A journal can be open for writing only once: another Open, in
+// this or another process, returns ErrLocked.
 //
-// What is there after Open is durable, whatever happened before; [Journal.Report] says what was
-// found. Bytes that a crash left behind the last complete record, and that no sync had covered, are
-// dropped. Damage to data that had been acknowledged as durable is a *CorruptError, and Open
-// changes nothing then.
+// Every record that Open finds is durable when Open returns, whatever happened before.
+// [Journal.Report] says what Open found. If a crash left bytes after the last complete record that
+// no sync had covered, Open drops them. If data is damaged that had been acknowledged as durable,
+// Open returns a *CorruptError and changes nothing.
 //
 // Errors: ErrLocked, ErrFileLocked, ErrCorrupt, ErrVersion, ErrNotJournal, ErrNotExist (with
 // MustExist), ErrOptions, ErrNoSpace, and those of the file system.
@@ -187,8 +188,8 @@ func syncParents(dir string, syncDir func(dir string) error) error {
 	return err
 }
 
-// OpenMemory returns an empty journal that lives in anonymous memory and is gone when the process
-// is. It behaves as one on disk whose syncs take no time.
+// OpenMemory returns an empty journal in anonymous memory, which ends with the process. It behaves
+// like a journal on a disk whose syncs take no time.
 func OpenMemory(o *Options) (*Journal, error) {
 	opts, err := o.forOpen(memoryDir, inMemory)
 	if err != nil {
@@ -426,13 +427,14 @@ func (j *Journal) resume(scan *segment.Scan) error {
 // Report describes what Open found.
 func (j *Journal) Report() *recovery.Report { return j.report }
 
-// First returns the seq of the oldest record; if there is none, the seq that the next one gets.
+// First returns the seq of the oldest record. If there is no record, it returns the seq that the
+// next one gets.
 func (j *Journal) First() Seq { return j.view.Load().first }
 
 // Last returns the seq of the newest published record, or First()-1 if there is none.
 func (j *Journal) Last() Seq { return j.Published() }
 
-// Published returns the seq up to which records are visible to readers and survive the process.
+// Published returns the seq up to which readers can see records, and records survive the process.
 func (j *Journal) Published() Seq { return j.view.Load().last() }
 
 // Durable returns the seq up to which records survive a power cut.
@@ -456,18 +458,18 @@ func (j *Journal) failed() error {
 	return nil
 }
 
-// Close makes everything durable, notes that the journal was closed cleanly, and releases it. Where
-// nothing was written since Open, the end stays as Open has found it.
-// Slices and iterations in use stay valid: a segment is unmapped when its last reader is done. It
-// returns the error that made the journal fail, if it has. ErrNoSpace: everything is durable and
-// released, but there was no space to note the clean end, so the next Open checks more. A second
-// Close waits for the first one, and returns ErrClosed.
+// Close makes everything durable, marks the journal as cleanly closed, and releases it. If nothing
+// was written since Open, Close adds no such mark: the journal ends as Open found it. Slices and
+// iterations in use stay valid: a segment is unmapped when its last reader is done. If the journal
+// has failed, Close returns the error that made it fail. ErrNoSpace means that everything is
+// durable and released, but there was no space for the mark, so the next Open checks more. A second
+// Close waits for the first one and returns ErrClosed.
 func (j *Journal) Close() error { return j.CloseContext(context.Background()) }
 
-// CloseContext is Close with a limit. The journal is closed for all callers at once. If ctx ends
-// before everything is durable and released, CloseContext returns an error that matches ErrPending
-// and that of ctx, and closing goes on in the background: then the next Close or CloseContext waits
-// for it, and returns what Close would have returned.
+// CloseContext is Close with a context. From the call on, the journal is closed for all callers. If
+// ctx ends before everything is durable and released, CloseContext returns an error that matches
+// ErrPending and that of ctx, and closing goes on in the background. The next Close or CloseContext
+// then waits for it, and returns what Close would have returned.
 func (j *Journal) CloseContext(ctx context.Context) error {
 	first := !j.closed.Swap(true)
 	switch {

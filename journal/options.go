@@ -15,11 +15,11 @@ import (
 type Durability int
 
 const (
-	// Synced: Append returns when the record is durable: it survives a power cut. Appends that wait
-	// at the same time share a sync.
+	// Synced: Append returns when the record is durable, so that it survives a power cut. Appends that
+	// wait at the same time share a sync.
 	Synced Durability = iota
-	// Published: Append returns when readers can see the record: it survives the process, even kill
-	// -9. Sync and WaitDurable make it survive a power cut.
+	// Published: Append returns when readers can see the record. The record survives the process,
+	// even kill -9. Sync and WaitDurable make it survive a power cut.
 	Published
 	// Interval is Published with a sync in the background every SyncInterval.
 	Interval
@@ -46,79 +46,79 @@ const (
 	DefaultSyncInterval = 100 * time.Millisecond
 )
 
-// Options for Open. The zero value has the safe defaults. Open copies it. An option that is set and
-// does not apply is refused, with ErrOptions.
+// Options for Open. The zero value has the safe defaults. Open copies it. An option that is set but
+// does not apply is refused with ErrOptions.
 type Options struct {
-	// SegmentSize is the size in bytes of full-grown segments that are created from now on, 64 KiB
-	// to 16 GiB (on 32-bit systems 1 GiB); it is rounded up to a multiple of 4096. 0 means the size
-	// that the journal was written with before, or 64 MiB for a new one; another size replaces
-	// that. Existing segments keep their size. It limits the size of a record: see MaxRecord.
+	// SegmentSize is the size in bytes of new segments: 64 KiB to 16 GiB (1 GiB on 32-bit systems),
+	// rounded up to a multiple of 4096. 0 means the size that the journal was last written with, or 64
+	// MiB for a new journal. Existing segments keep their size. SegmentSize limits the size of a
+	// record: see MaxRecord.
 	//
-	// After an end without a Close, and after TruncateBack or Reset, a journal goes on with a segment
-	// of 64 KiB, and each further one is as large as those since then together, up to SegmentSize: so
-	// many such ends in a row take little space. Where the disk has no space for that, a segment is
-	// smaller, down to what the record needs.
+	// Some segments are smaller. After an end without Close, and after TruncateBack or Reset, the next
+	// segment has 64 KiB. Each later one is as large as all segments since then together, up to
+	// SegmentSize. So a series of crashes takes little space. If the disk has no space for a segment
+	// of that size, a smaller one is created, down to what the record needs.
 	//
-	// While the journal is open, one segment is prepared beyond those that hold records; with
-	// Published and Interval two, where segments of up to 128 MiB fill fast, and these and the
-	// active one are in the page cache as a whole, modified, if they have up to 256 MiB.
+	// While the journal is open, it keeps one prepared segment in addition to those that hold records.
+	// With Published and Interval it keeps two if segments fill fast and have at most 128 MiB. With
+	// these levels, the prepared segments and the active one are entirely in the page cache, as
+	// modified pages, if they have at most 256 MiB each.
 	SegmentSize int64
 
 	// Durability says when Append returns; the default is Synced. At any level, full segments are
-	// synced in the background when 16 of them wait for it.
+	// synced in the background when 16 of them wait for a sync.
 	Durability Durability
 
 	// SyncInterval is the time between background syncs with Durability Interval. 0 means 100 ms.
 	SyncInterval time.Duration
 
-	// Spares is how many files of dropped segments are kept while the journal is open, so that new
-	// segments are written over them; it takes disk space, up to so many segments. Appends that
-	// wait for a sync are faster then, and the disk writes half as much: a new segment is written
-	// full of zeros first, or each sync writes the file system's log, too. Only with Durability
-	// Synced, on Linux. A file that somebody still reads, or that has a second name, is not
-	// written over, and none is where the file system cannot reserve space. 0 to 1000; 2 do where
-	// segments are dropped one by one. The default is 0: none.
+	// Spares is the number of files of dropped segments that are kept while the journal is open, 0
+	// (the default: none) to 1000. New segments are written over these files. That makes appends that
+	// wait for a sync faster and halves what the disk writes: without it, a new segment is first
+	// filled with zeros, or each sync also writes the file system's log. The kept files take disk
+	// space. 2 are enough if segments are dropped one by one.
+	//
+	// Spares needs Durability Synced and Linux. A file that a reader still uses, or that has a second
+	// name, is not written over. No file is, if the file system cannot reserve space.
 	//
 	// On a copy-on-write file system (btrfs, ZFS, XFS with reflinks of the file), each write over
-	// what was written before takes new space: a full disk makes the journal fail then (ErrFailed),
-	// where a segment that is written for the first time has its space.
+	// existing data takes new space. On a full disk, such a write makes the journal fail (ErrFailed).
+	// A segment that is written for the first time has its space already.
 	Spares int
 
-	// VerifyOnOpen reads and checks every byte of the journal when it is opened. Otherwise Open
-	// checks what is not known to be durable, and every record is checked when it is read.
+	// VerifyOnOpen makes Open read and check every byte of the journal. Otherwise Open checks what is
+	// not known to be durable, and each record is checked when it is read.
 	VerifyOnOpen bool
 
-	// MustExist makes Open fail with ErrNotExist where there is no journal, instead of creating
-	// one.
+	// MustExist makes Open fail with ErrNotExist if there is no journal, instead of creating one.
 	MustExist bool
 
-	// ReadDamaged makes OpenReadOnly open a corrupt journal, for what precedes the damage. Records
-	// then ends with the *CorruptError. Other functions refuse to open a corrupt journal in any
-	// case.
+	// ReadDamaged makes OpenReadOnly open a corrupt journal, to read the records before the damage.
+	// Records then ends with the *CorruptError. Open refuses a corrupt journal in any case.
 	ReadDamaged bool
 
-	// FileMode is the mode of the files of a new journal, of which only the bits for reading and
-	// writing count; 0 means 0600. New files of an existing journal get the mode, owner and group
-	// of its file JOURNAL; those of a new one, where the process is root, the directory's owner and
-	// group.
+	// FileMode is the mode of the files of a new journal; 0 means 0600. Only the bits for reading and
+	// writing count. If the process is root, these files get the directory's owner and group. New
+	// files of an existing journal get the mode, owner and group of its file JOURNAL.
 	FileMode fs.FileMode
 
-	// Unlocked makes Open and OpenReadOnly do without locks, for file systems that have none: flock(2)
-	// fails there, and without this option so do they. The price: nothing notices a second writer, and
-	// two of them destroy the journal; and no writer may set Spares, because it would not notice
-	// readers. Whoever sets it must keep others away by other means.
+	// Unlocked makes Open and OpenReadOnly work without locks, for file systems on which flock(2)
+	// fails. (Without this option, Open and OpenReadOnly fail there.) The price: a second writer is
+	// not detected, and two writers destroy the journal. And no writer may set Spares, because it
+	// could not detect readers. The caller must make sure that there is only one writer.
 	Unlocked bool
 
-	// NoDirSync accepts file systems that cannot sync a directory; without this option Open fails
-	// there. The price: a power cut may take away names, and with them whole segments of records
-	// that were acknowledged as durable. The next Open reports what it misses, if it can know.
+	// NoDirSync accepts file systems that cannot sync a directory; without this option, Open fails
+	// there. The price: a power cut may remove file names, and with them whole segments of records
+	// that were acknowledged as durable. The next Open reports a missing segment if it can detect
+	// that.
 	NoDirSync bool
 
 	sized bool // SegmentSize was given
 
-	// Logger gets what happens in the background and at open. nil: nothing is logged. Another
-	// goroutine hands it the messages, in their order, so it may use the journal; the last ones may
-	// come after Close has returned.
+	// Logger gets messages about opening and about work in the background. nil: nothing is logged.
+	// Another goroutine calls the Logger, message by message in order, so the Logger may use the
+	// journal. The last messages may come after Close has returned.
 	Logger *zap.Logger
 }
 

@@ -7,8 +7,8 @@ import (
 	"mmjournal/segment"
 )
 
-// Read returns the payload of the record seq, in buf's memory if it is large enough (buf may be
-// nil). The result is the caller's. Its checksum has been verified.
+// Read returns the payload of the record seq, in buf's memory if buf is large enough; buf may be
+// nil. The caller owns the result. Read verifies the checksum.
 //
 // Errors: ErrNotFound; *CorruptError; ErrFault; ErrClosed.
 func (j *Journal) Read(seq Seq, buf []byte) ([]byte, error) {
@@ -20,11 +20,11 @@ func (j *Journal) Read(seq Seq, buf []byte) ([]byte, error) {
 	return l.seg.Read(seq, buf)
 }
 
-// View calls fn with the payload of the record seq without copying it. The slice is valid until fn
-// returns, and only for reading; fn may use the journal, but should not be slow: a segment stays
-// mapped meanwhile. View returns what fn returns.
+// View calls fn with the payload of the record seq, without copying it. The slice is read-only and
+// valid until fn returns. fn may use the journal, but should be quick: the segment stays mapped
+// while fn runs. View returns what fn returns.
 //
-// Errors: as Read. If the memory cannot be read while fn runs, fn is left with a panic, and View
+// Errors: those of Read. If the memory cannot be read while fn runs, a panic ends fn, and View
 // returns ErrFault.
 func (j *Journal) View(seq Seq, fn func(payload []byte) error) error {
 	l, err := j.lease(seq)
@@ -68,11 +68,11 @@ func (j *Journal) lease(seq Seq) (lease, error) {
 
 // Records yields the records from seq from on, or from the first one if from is 0, up to the last
 // one that is published when the iteration begins. A record's payload is valid until the next step.
-// Each checksum is verified.
+// Records verifies each checksum.
 //
-// An error ends the iteration: ErrNotFound if from, or the next record, is not there or has been
-// truncated meanwhile; otherwise as Read. from may be one above the last record: then there is
-// nothing to yield.
+// An error ends the iteration: ErrNotFound if the record from, or the next one, does not exist or
+// has been truncated since; otherwise those of Read. If from is one above the last record, Records
+// yields nothing.
 func (j *Journal) Records(from Seq) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		b := j.bounds()

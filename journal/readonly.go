@@ -9,11 +9,11 @@ import (
 	"mmjournal/segment"
 )
 
-// OpenReadOnly opens the journal in dir for reading, as it is at that moment. It works beside a
-// live writer, and changes nothing, ever. (On Linux it has a shared lock on each file that it
-// reads, so that the writer does not write over it.) Durable returns what the journal itself proves
-// to be durable. o may be nil; only VerifyOnOpen, ReadDamaged, Unlocked
-// and Logger count.
+// OpenReadOnly opens the journal in dir for reading, in its state at that moment. It can run while
+// a writer is active, and never changes anything. (On Linux it holds a shared lock on each file
+// that it reads, so that the writer does not write over that file.) Durable covers the records that
+// the files themselves prove to be durable. o may be nil; only VerifyOnOpen, ReadDamaged, Unlocked
+// and Logger apply.
 //
 // Records that the writer truncates later stay readable until Close. Errors: ErrNotExist,
 // ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving, ErrFileLocked, and those

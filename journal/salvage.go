@@ -2,10 +2,10 @@ package journal
 
 import "mmjournal/recovery"
 
-// Salvage finds every record of the journal in a directory that can be had, whatever else there is
-// damaged or missing, and says which records are missing and why. It takes no lock and changes
-// nothing; no writer may be active. Damage is no error: errors are those of the file system,
-// ErrNotExist, ErrNotJournal and ErrVersion. [recovery.Salvage] has the rules.
+// Salvage finds every intact record of the journal in a directory, whatever else is damaged or
+// missing, and says which records are missing and why. It takes no lock and changes nothing. No
+// writer may be active. Damage is not an error: Salvage returns those of the file system,
+// ErrNotExist, ErrNotJournal and ErrVersion. [recovery.Salvage] lists the rules.
 func Salvage(dir string, o SalvageOptions) (*Salvaged, error) { return recovery.Salvage(dir, o) }
 
 type (

@@ -2,7 +2,7 @@ package journal
 
 import "time"
 
-// Stats are counters of an open journal, since it was opened, and its present size.
+// Stats are an open journal's current size, and counters since it was opened.
 type Stats struct {
 	First, Published, Durable Seq
 	Segments                  int   // on the chain
@@ -16,16 +16,16 @@ type Stats struct {
 	IndexRebuilds int // segments whose sparse index was damaged, and was rebuilt from their records
 
 	Prepared    uint64        // segments prepared
-	Zeroed      uint64        // of these, written full of zeros: there was time for that
-	Primed      uint64        // of these, with zeros and a mapping that are ready in memory: likewise
+	Zeroed      uint64        // of these, filled with zeros because there was time
+	Primed      uint64        // of these, zeroed and mapped in memory: also if there was time
 	Recycled    uint64        // of these, written over the files of dropped segments
-	PrepareTime time.Duration // in the background, as a rule
-	Stalls      uint64        // a segment was needed that was not ready: the append that needed it,
-	StallTime   time.Duration // and all behind it, waited so long for it
+	PrepareTime time.Duration // usually in the background
+	Stalls      uint64        // times that an append needed a segment that was not ready
+	StallTime   time.Duration // how long that append, and all after it, waited
 }
 
-// Stats returns the counters. They are collected one after the other while the journal goes on. It
-// waits for no disk.
+// Stats returns the counters. It reads them one after the other while the journal is in use. It
+// does not wait for the disk.
 func (j *Journal) Stats() Stats {
 	b := j.bounds()
 	s := Stats{First: b.first, Published: b.last, Durable: min(j.Durable(), b.last)}

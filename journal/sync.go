@@ -32,8 +32,8 @@ func (j *Journal) gather() {
 const maxYields = 3
 
 // Sync makes every record durable that was appended before the call. When ctx ends, Sync returns
-// its error at once, whatever the disk is doing; a sync that has begun goes on in the background,
-// and if it fails, the journal fails.
+// the error of ctx at once, even if the disk does not respond. A sync that has begun goes on in the
+// background; if it fails, the journal fails.
 //
 // Errors: ErrFailed if a sync has failed, now or earlier; ErrClosed; ErrReadOnly; those of ctx.
 func (j *Journal) Sync(ctx context.Context) error {
@@ -47,13 +47,14 @@ func (j *Journal) Sync(ctx context.Context) error {
 	return err
 }
 
-// WaitDurable returns when a power cut can take no record up to seq any more: each of them is
-// durable, or was dropped for good. It syncs if no other goroutine does. A seq below First() is no
-// error, whether there ever was such a record or not.
+// WaitDurable waits until a power cut can no longer take any record up to seq: each of them is
+// durable or permanently dropped. It syncs if no other goroutine does. A seq below First() is not
+// an error, whether or not such a record ever existed.
 //
 // ErrNotFound: no record with that seq has been appended, or TruncateBack, or Reset to a lower seq,
-// has dropped it. A seq that [Journal.AppendContext] has returned with an error counts as appended,
-// although it may not be published yet. Otherwise WaitDurable is as Sync.
+// has dropped it. A seq that [Journal.AppendContext] returned together with an error counts as
+// appended, although the record may not be published yet. Otherwise WaitDurable returns the errors
+// of Sync.
 func (j *Journal) WaitDurable(ctx context.Context, seq Seq) error {
 	switch {
 	case j.failed() == nil && j.Durable() >= seq:

@@ -11,24 +11,24 @@ import (
 	"mmjournal/segment"
 )
 
-// TruncateFront drops the records before first, so that First returns it; first may be Last()+1,
-// which empties the journal. Whole segments that are not needed any more are removed; of an emptied
-// journal on a full disk, also the one that is appended to, if it is nearly full, or if there was
-// no space for what was to be appended. When it returns, the truncation is durable, and so is every
-// record that was published before.
+// TruncateFront drops the records before first, so that First returns first. first may be Last()+1,
+// which empties the journal. Segments without live records are removed. If the journal is emptied
+// on a full disk, this includes the active segment, provided that it is nearly full or an append
+// has failed for lack of space. When TruncateFront returns, the truncation is durable, and so is
+// every record that was published before it.
 //
-// It may be called while others append and read. It works on a full disk, too, where the file
-// system can write in place what it has written before. Errors: ErrNotFound if first is not in
-// First() to Last()+1; ErrNoSpace where it cannot (nothing has changed); ErrClosed, ErrReadOnly,
-// ErrFailed.
+// TruncateFront may run concurrently with appends and reads. It also works on a full disk, if the
+// file system can write over existing data in place. Errors: ErrNotFound if first is not in First()
+// to Last()+1; ErrNoSpace on a full disk where the file system cannot do that (nothing has
+// changed); ErrClosed, ErrReadOnly, ErrFailed.
 func (j *Journal) TruncateFront(first Seq) error {
 	return j.TruncateFrontContext(context.Background(), first)
 }
 
-// TruncateFrontContext is TruncateFront with a limit. If ctx ends before the truncation has begun,
-// nothing has changed, and the error matches that of ctx. If ctx ends later, the error matches
-// ErrPending, too: the truncation goes on in the background, and the next one, Reset or Close waits
-// for it. To learn its outcome, call the function again with the same seq.
+// TruncateFrontContext is TruncateFront with a context. If ctx ends before the truncation has
+// begun, nothing has changed, and the error matches that of ctx. If ctx ends later, the error also
+// matches ErrPending: the truncation goes on in the background, and the next truncation, Reset or
+// Close waits for it. To learn the outcome, call the method again with the same seq.
 func (j *Journal) TruncateFrontContext(ctx context.Context, first Seq) error {
 	return j.change(ctx, "truncate front", func() error {
 		b := j.bounds()
@@ -61,18 +61,18 @@ func (j *Journal) dropFront(first Seq) error {
 	return j.retireFront(first)
 }
 
-// TruncateBack drops the records after last, so that the next one gets the seq last+1; last may be
-// First()-1, which empties the journal. When it returns, the truncation is durable, and so are the
-// records that are left.
+// TruncateBack drops the records after last, so that the next record gets the seq last+1. last may
+// be First()-1, which empties the journal. When TruncateBack returns, the truncation is durable,
+// and so are the remaining records.
 //
-// Appends that are under way are either before it, and may be dropped, or after it. Errors:
-// ErrNotFound if last is not in First()-1 to Last(); otherwise as TruncateFront.
+// A concurrent append comes either before the truncation, which may drop its record, or after it.
+// Errors: ErrNotFound if last is not in First()-1 to Last(); otherwise those of TruncateFront.
 func (j *Journal) TruncateBack(last Seq) error {
 	return j.TruncateBackContext(context.Background(), last)
 }
 
-// TruncateBackContext is TruncateBack with a limit, as [Journal.TruncateFrontContext] is. Whoever
-// repeats it after ErrPending drops what has been appended since.
+// TruncateBackContext is TruncateBack with a context: see [Journal.TruncateFrontContext]. A call
+// that is repeated after ErrPending also drops the records appended since the first one.
 func (j *Journal) TruncateBackContext(ctx context.Context, last Seq) error {
 	return j.change(ctx, "truncate back", func() error {
 		b := j.bounds()
@@ -86,12 +86,13 @@ func (j *Journal) TruncateBackContext(ctx context.Context, last Seq) error {
 	})
 }
 
-// Reset drops all records; the next one gets the seq next, 1 to 2⁵⁵. When it returns, that is
-// durable. Errors: ErrOptions if next is not in that range; otherwise as TruncateFront.
+// Reset drops all records and gives the next record the seq next, 1 to 2⁵⁵. When Reset returns,
+// that is durable. Errors: ErrOptions if next is not in that range; otherwise those of
+// TruncateFront.
 func (j *Journal) Reset(next Seq) error { return j.ResetContext(context.Background(), next) }
 
-// ResetContext is Reset with a limit, as [Journal.TruncateFrontContext] is. Whoever repeats it
-// after ErrPending drops what has been appended since.
+// ResetContext is Reset with a context: see [Journal.TruncateFrontContext]. A call that is repeated
+// after ErrPending also drops the records appended since the first one.
 func (j *Journal) ResetContext(ctx context.Context, next Seq) error {
 	return j.change(ctx, "reset", func() error {
 		if next == 0 || next > segment.MaxSeq/2+1 { // half of them are left for records
