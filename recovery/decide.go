@@ -3,30 +3,30 @@ package recovery
 // Label names a state in which a journal's directory can be found.
 type Label string
 
-// The labels. Which one applies is the table's business.
+// The labels. The decision table says which one applies.
 const (
 	Newer         Label = "newer"          // a file was made by newer software
 	Foreign       Label = "foreign"        // segments of different journals
 	BrokenChain   Label = "broken chain"   // durable frames are damaged, or their segment is missing
-	DamagedEnd    Label = "damaged end"    // a claim lies behind the end of the newest segment
+	DamagedEnd    Label = "damaged end"    // a claim lies after the end of the newest segment
 	LostSuccessor Label = "lost successor" // the segment that the newest one's seal names is missing
 	Gap           Label = "gap"            // an ordinal above the newest segment is missing
 	BadIdentity   Label = "bad identity"   // a segment above the newest one has a damaged identity
-	LostNewest    Label = "lost newest"    // JOURNAL names a segment that is not there
+	LostNewest    Label = "lost newest"    // JOURNAL names a segment that does not exist
 	BadFirstLive  Label = "bad first live" // the first live seq is not in the chain
 	Empty         Label = "empty"          // no record was ever written, or none survived
 	Clean         Label = "clean"          // closed cleanly
-	Torn          Label = "torn"           // bytes behind the end that no claim covers
-	Open          Label = "open"           // not closed, but nothing behind the end
+	Torn          Label = "torn"           // bytes after the end that no claim covers
+	Open          Label = "open"           // not closed, but nothing after the end
 )
 
-// Action is what opening for writing does.
+// Action is what an Open for writing does.
 type Action string
 
 const (
 	Refuse Action = "refuse" // change nothing, return the error
 	Start  Action = "start"  // link a fresh segment that has no predecessor
-	Resume Action = "resume" // go on in the newest segment
+	Resume Action = "resume" // continue in the newest segment
 	Cut    Action = "cut"    // link a fresh segment to where the newest one ends
 )
 

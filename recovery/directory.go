@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	// ErrNotExist: the directory does not exist, or there is no journal in it.
+	// ErrNotExist: the directory does not exist, or contains no journal.
 	ErrNotExist = errors.New("no journal here")
-	// ErrNotJournal: the directory holds files that are not a journal's.
+	// ErrNotJournal: the directory contains files that do not belong to a journal.
 	ErrNotJournal = errors.New("there are files that are not a journal's")
 )
 
@@ -60,7 +60,8 @@ type directory struct {
 	readOnly error
 }
 
-// OpenDir opens a journal's directory for reading. Without one it returns ErrNotExist.
+// OpenDir opens a journal's directory for reading. If it does not exist, OpenDir returns
+// ErrNotExist.
 func OpenDir(path string) (*segment.Directory, error) {
 	d, err := segment.OpenDir(path, segment.DirOptions{})
 	if errors.Is(err, fs.ErrNotExist) {

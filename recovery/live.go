@@ -13,8 +13,8 @@ import (
 // truncates all the time may spoil several scans in a row.
 const scans = 20
 
-// ErrMoving: a writer changed the directory during every scan, so that no two scans found the same,
-// and none found the journal undamaged. As far as is known nothing is wrong with it; try again.
+// ErrMoving: a writer changed the directory during every scan. No scan found the journal undamaged,
+// and no two scans found the same. No damage is known; try again.
 var ErrMoving = errors.New("the journal changed during every scan")
 
 // scanAgain repeats a scan of a directory that a writer may change at the same time. A scan sees

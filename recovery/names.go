@@ -42,9 +42,10 @@ func onlyDigits(name string) bool {
 	return isSegment
 }
 
-// CheckNames returns ErrNotJournal if nothing may be written to the directory: in one with a
-// journal there is a name that could be meant for a file of the journal, or one of its names is
-// that of a link, a directory or the like; in one without a journal there is any file.
+// CheckNames returns ErrNotJournal if nothing may be written to the directory. In a directory with
+// a journal, that is so if a name could be meant for a file of the journal, or if a name of the
+// journal leads to a symbolic link, a directory or the like. In a directory without a journal, it
+// is so if there is any file.
 func CheckNames(fsys segment.FS, path string) error {
 	entries, err := fsys.ReadDir(path)
 	if err != nil {

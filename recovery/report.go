@@ -11,18 +11,18 @@ import (
 	"mmjournal/segment"
 )
 
-// Verdict says in one word how a journal is.
+// Verdict is the state of a journal in a word.
 type Verdict string
 
 const (
 	// Intact: everything that a claim covers has been read, and is as it was written.
 	Intact Verdict = "intact"
-	// NoDamage: what has been read is as it was written; but segments that a claim covers have not
-	// been read, as the report says: a quick check.
+	// NoDamage: what has been read is as it was written, but a quick check has not read all segments
+	// that a claim covers. The report says how many it has not read.
 	NoDamage Verdict = "no damage found"
 	// Damaged: there is damage, but no live record is lost, as far as the journal has been read.
 	Damaged Verdict = "damaged"
-	// Corrupt: promised data is damaged or missing.
+	// Corrupt: data that was acknowledged as durable is damaged or missing.
 	Corrupt Verdict = "corrupt"
 )
 
@@ -35,8 +35,8 @@ type End string
 const (
 	EndEmpty End = "empty" // there is no segment with a record or a link
 	EndClean End = "clean" // it was closed
-	EndOpen  End = "open"  // it is being written to, or its writer was killed; no byte is out of place
-	EndTorn  End = "torn"  // there are bytes behind the end that no claim covers
+	EndOpen  End = "open"  // a writer is active, or was killed; no byte is out of place
+	EndTorn  End = "torn"  // there are bytes after the end that no claim covers
 )
 
 // SegmentState says what a segment file is to the journal.
@@ -47,12 +47,12 @@ const (
 	Sealed   SegmentState = "sealed"   // full
 	Linked   SegmentState = "cut"      // ended by the link of its successor
 	Prepared SegmentState = "prepared" // not used yet
-	Dead     SegmentState = "dead"     // not on the chain any more, or dropped by truncation
+	Dead     SegmentState = "dead"     // no longer on the chain, or dropped by truncation
 	TornSeg  SegmentState = "torn"     // above the newest, with bytes that were never durable
 	Bad      SegmentState = "bad"      // damaged identity
 	Stray    SegmentState = "stray"    // no segment of this journal
-	Broken   SegmentState = "damaged"  // promised data in it is damaged
-	Hidden   SegmentState = "hidden"   // not reached: promised data before or after it is damaged
+	Broken   SegmentState = "damaged"  // acknowledged data in it is damaged
+	Hidden   SegmentState = "hidden"   // not reached: acknowledged data before or after it is damaged
 )
 
 // Report describes everything that a scan found.
@@ -76,8 +76,8 @@ type Report struct {
 	Warnings  []string    `json:"warnings"`
 	Full      bool        `json:"full"` // every byte was read and checked
 
-	// Unread counts the segments with records whose frames were not read, because a claim covers
-	// them: damage in them is not found.
+	// Unread is the number of segments with records whose frames were not read, because a claim
+	// covers them. Damage in these is not found.
 	Unread int `json:"segments_not_read"`
 
 	err error
@@ -99,9 +99,9 @@ type Segment struct {
 	Note    string       `json:"note,omitempty"`
 }
 
-// Tail describes bytes behind the journal's end that no claim covers: what an append or a sync that
-// a crash interrupted has left. Damage to the last group of synced records, before a later frame
-// has claimed it, cannot be told from that.
+// Tail describes bytes after the journal's end that no claim covers: the rest of an append or a
+// sync that a crash interrupted. Damage to the last group of synced records looks the same until a
+// later frame claims that group.
 type Tail struct {
 	Segment uint64         `json:"segment"`
 	File    string         `json:"file"`
@@ -111,24 +111,25 @@ type Tail struct {
 	Why     string         `json:"why"`
 }
 
-// Damage describes one damaged place.
+// Damage describes one damaged position.
 type Damage struct {
 	Segment      uint64         `json:"segment"` // 0: the file JOURNAL
 	File         string         `json:"file"`
 	Offset       segment.Offset `json:"offset"`
 	Seq          segment.Seq    `json:"seq,omitempty"` // of the first record that may be affected
 	Why          string         `json:"why"`
-	Acknowledged bool           `json:"acknowledged"` // it had been promised to be durable
+	Acknowledged bool           `json:"acknowledged"` // it had been acknowledged as durable
 	Redundant    bool           `json:"redundant"`    // it costs no live record
 }
 
-// Err returns nil, or, if the journal is corrupt, an error that says where: a
-// *segment.CorruptError. If the files are of newer software it matches segment.ErrVersion.
+// Err returns nil, or, if the journal is corrupt, a *segment.CorruptError that says where. If newer
+// software wrote the files, the error matches segment.ErrVersion.
 func (r *Report) Err() error { return r.err }
 
-// Inspect describes the journal in a directory. It takes no lock, works beside a live writer and
-// changes nothing. full reads and checks every byte. Corruption is in the report; errors are those
-// of the file system, ErrNotExist, ErrNotJournal and segment.ErrVersion.
+// Inspect describes the journal in a directory. It takes no lock, never writes, and can run while a
+// writer is active. full reads and checks every byte. Corruption is in the report, not in the
+// error: Inspect returns errors of the file system, ErrNotExist, ErrNotJournal and
+// segment.ErrVersion.
 func Inspect(dir string, full bool) (*Report, error) {
 	d, err := OpenDir(dir)
 	if err != nil {
@@ -366,14 +367,14 @@ func durable(st *State) (segment.Seq, error) {
 	return st.FirstLive - 1, nil
 }
 
-// String says it in a sentence.
+// String describes the tail in a sentence.
 func (t *Tail) String() string {
 	return fmt.Sprintf("torn tail: %s, offset %d, %d bytes from seq %d on, "+
 		"above every durable claim (%s)",
 		t.File, t.Offset, t.Bytes, t.Seq, t.Why)
 }
 
-// String says it in a sentence.
+// String describes the damage in a sentence.
 func (d *Damage) String() string {
 	s := fmt.Sprintf("%s, offset %d: %s", d.File, d.Offset, d.Why)
 	if d.Seq > 0 {
@@ -388,7 +389,7 @@ func (d *Damage) String() string {
 	return s
 }
 
-// State says in a few words how the journal is, and how far it has been read to find that out.
+// State returns the journal's state in a few words, and how much was read to determine it.
 func (r *Report) State() string {
 	s := string(r.Verdict)
 	if r.Verdict == Damaged {
@@ -418,7 +419,7 @@ func (r *Report) linked() (n int) {
 	return n
 }
 
-// String returns a text of several lines for people.
+// String returns the report as text of several lines.
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, end: %s\n", r.Path, r.State(), r.End)

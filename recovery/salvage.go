@@ -11,13 +11,14 @@ import (
 
 // SalvageOptions say what [Salvage] looks for.
 type SalvageOptions struct {
-	// ID is the journal whose records are wanted. If it is zero, that is the one in JOURNAL, or, if
-	// the file is missing or damaged, the id that most segments have, and of several such ids the
-	// one of the segment with the lowest ordinal.
+	// ID is the id of the journal whose records are wanted. Zero means the id in JOURNAL. If that file
+	// is missing or damaged, it means the id that most segments have; of several such ids, that of the
+	// segment with the lowest ordinal.
 	ID segment.ID
 }
 
-// Salvaged is what can be had of a journal, and what cannot. Close it when its records are read.
+// Salvaged is the result of Salvage: the records that can be read, and those that are missing.
+// Close it after reading the records.
 type Salvaged struct {
 	Path      string         `json:"path"`
 	ID        string         `json:"id"`
@@ -25,7 +26,7 @@ type Salvaged struct {
 	Records   uint64         `json:"records"`    // of all runs
 	Runs      []*SalvagedRun `json:"runs"`
 	Missing   []MissingRange `json:"missing"`
-	Files     []SalvagedFile `json:"files"` // every file under a segment's name
+	Files     []SalvagedFile `json:"files"` // every file with the name of a segment
 	Warnings  []string       `json:"warnings"`
 	fsys      segment.FS
 	close     func() error
@@ -39,19 +40,19 @@ type SalvagedRun struct {
 	Count uint64      `json:"records"`
 	Files []string    `json:"files"`
 
-	// MayBeDropped: a truncation, a reset or a recovery may have dropped records of this run before,
-	// because what it would have written is damaged or missing; Why says which. Records of a run
-	// that is not marked so had not been dropped.
+	// MayBeDropped: a truncation, a reset or a recovery may have dropped records of this run, but the
+	// bytes that would say so are damaged or missing; Why names them. If MayBeDropped is false, no
+	// record of the run had been dropped.
 	MayBeDropped bool   `json:"may_have_been_dropped"`
 	Why          string `json:"why,omitempty"`
 
-	// BatchParts are records of batches that are not whole: the rest of the batch is damaged. They
-	// had been acknowledged, or published, together with the rest.
+	// BatchParts are records of batches of which the rest is damaged. They had been acknowledged, or
+	// published, together with the rest.
 	BatchParts []SeqRange `json:"batch_parts"`
 
-	// SegmentSize is the size of the largest segment that the run is read from: each of its records
-	// and batches fits into a segment of that size. Bytes is how many bytes of the segments they
-	// take, or a few more.
+	// SegmentSize is the size of the largest segment that the run is read from: each record and each
+	// batch of the run fits into a segment of that size. Bytes is the number of bytes that they take
+	// in the segments, or a few more.
 	SegmentSize int64 `json:"segment_size"`
 	Bytes       int64 `json:"bytes"`
 
@@ -73,10 +74,11 @@ type piece struct {
 	SeqRange
 }
 
-// MissingRange is records that a journal had, or may have had, and that cannot be had any more.
+// MissingRange is a range of records that the journal had, or may have had, and that cannot be read
+// any more.
 type MissingRange struct {
 	First segment.Seq `json:"first"`
-	// Last is 0 if nothing says how many there were; there may have been none then.
+	// Last is 0 if the number of records is not known; there may have been none.
 	Last         segment.Seq  `json:"last,omitempty"`
 	Acknowledged Acknowledged `json:"acknowledged"`
 	Causes       []Cause      `json:"causes"`
@@ -88,10 +90,10 @@ type Acknowledged string
 const (
 	// Yes: a claim of a mark, of a link or of JOURNAL covers them.
 	Yes Acknowledged = "yes"
-	// No: no claim does, and a crash can have left what is there. An append that a sync has
-	// acknowledged just before may be among them: its claim comes with the next one.
+	// No: no claim covers them, and a crash can have left this state. Records that the last sync has
+	// acknowledged may be among them: the next sync would have claimed them.
 	No Acknowledged = "no"
-	// Unknown: no claim that is left does, but no crash leaves what is there.
+	// Unknown: no remaining claim covers them, but no crash leaves this state.
 	Unknown Acknowledged = "unknown"
 )
 
@@ -124,7 +126,7 @@ func (c Cause) String() string {
 	return fmt.Sprintf("%s, offset %d: %s", c.File, c.Offset, c.Why)
 }
 
-// SalvagedFile is one file under a segment's name, and what was done with it.
+// SalvagedFile is one file with the name of a segment, and what Salvage did with it.
 type SalvagedFile struct {
 	File    string         `json:"file"`
 	Ordinal uint64         `json:"ordinal"` // that of its name
@@ -135,7 +137,7 @@ type SalvagedFile struct {
 	Note    string         `json:"note,omitempty"`
 }
 
-// SalvageState says what a segment's file is to the journal that is salvaged.
+// SalvageState says how a file with the name of a segment relates to the salvaged journal.
 type SalvageState string
 
 const (
@@ -149,34 +151,34 @@ const (
 )
 
 // Salvage finds every record of the journal in a directory that verifies and that the journal had
-// not dropped, whatever else there is damaged or missing, and says which records are missing. It
-// takes no lock and changes nothing. No writer may be active: what it changes in the meantime would
-// look like damage.
+// not dropped, whatever else is damaged or missing. It also says which records are missing. It
+// takes no lock and changes nothing. No writer may be active: its changes would look like damage.
 //
-// Open refuses a journal with real damage, because what it shows has to be a journal. Salvage shows
-// what is left of one, by these rules:
+// Open refuses a journal with real damage, because the result of Open must be a journal. Salvage
+// returns what is left of one, by these rules:
 //
 //  1. A segment counts if its identity is good, has this journal's id, and has the ordinal of the
-//     file's name. Other files cost no record and are reported as what they are.
+//     file's name. Salvage reports other files as what they are; they cost no record.
 //  2. Valid links are applied from the highest ordinal down, the stand-in in JOURNAL under its own
-//     ordinal. A link drops every segment between its predecessor and itself, and the bytes of the
-//     predecessor from the end on that it names; without a predecessor it drops every segment
-//     below. A predecessor is the one that is meant only if its salt is right. The links, marks and
-//     claims of what was dropped do not count.
+//     ordinal. A link drops every segment between its predecessor and itself, and the predecessor's
+//     bytes from the end on that the link names. A link without a predecessor drops every segment
+//     below. A segment is the predecessor only if its salt is the one that the link names. The
+//     links, marks and claims of what was dropped do not count.
 //  3. Records are read from each link on, up to the first frame that is not valid. Frames after
-//     that are searched only where a claim, a seal or a link's end says that the journal had more:
-//     in an unclaimed tail they may be what a crash has left of an append that nobody was promised.
-//  4. Records before the first live seq of a link or mark that comes after them were dropped; the
-//     one in JOURNAL is about segments up to the one that its claim is in.
-//  5. A segment begins where the journal had got to: records of lower segments with the same seq,
-//     or a higher one, are of another history. They are not returned, and never joined with it.
-//  6. A segment that is missing, or has no valid link, may have been a cut: what lies below may
-//     have been dropped by it. A run says so, unless an unbroken chain of links, or a seal whose
-//     successor is there, leads to it from above. So does each run if JOURNAL is missing or
-//     damaged.
+//     that are searched only where a claim, a seal or a link's end says that the journal had more.
+//     In an unclaimed tail they may be the rest of an append that was never acknowledged.
+//  4. Records before the first live seq of a link or mark that comes after them were dropped. The
+//     first live seq in JOURNAL applies to segments up to the one that its claim is in.
+//  5. A segment begins at the seq that the journal had reached. Records of lower segments with the
+//     same seq, or a higher one, are of another history. They are not returned, and never joined
+//     with it.
+//  6. A segment that is missing, or has no valid link, may have been a cut, which may have dropped
+//     everything below. A run below it is marked so, unless an unbroken chain of links, or a seal
+//     whose successor exists, leads to it from above. If JOURNAL is missing or damaged, every run
+//     is marked in the same way.
 //
-// Errors are those of the file system, ErrNotExist, ErrNotJournal and segment.ErrVersion. Damage is
-// no error.
+// Damage is not an error. Errors: those of the file system, ErrNotExist, ErrNotJournal and
+// segment.ErrVersion.
 func Salvage(dir string, o SalvageOptions) (*Salvaged, error) {
 	d, err := OpenDir(dir)
 	if err != nil {
@@ -191,7 +193,7 @@ func Salvage(dir string, o SalvageOptions) (*Salvaged, error) {
 	return s, nil
 }
 
-// SalvageFS is Salvage in a directory that is open already.
+// SalvageFS is Salvage in a directory that is already open.
 func SalvageFS(fsys segment.FS, dir string, o SalvageOptions) (*Salvaged, error) {
 	s := &salvage{
 		fsys: fsys, path: dir, names: map[uint64]*relic{},
@@ -219,7 +221,7 @@ func SalvageFS(fsys segment.FS, dir string, o SalvageOptions) (*Salvaged, error)
 // Close releases the directory.
 func (s *Salvaged) Close() error { return s.close() }
 
-// Lost reports whether any record is missing that had been acknowledged, or may have been.
+// Lost reports whether any missing record had been acknowledged, or may have been.
 func (s *Salvaged) Lost() bool {
 	for i := range s.Missing {
 		if s.Missing[i].Acknowledged != No {
@@ -236,11 +238,11 @@ type SalvagedRecord struct {
 	More    bool   // the next record of the run is of the same batch
 }
 
-// ErrSalvageChanged: a segment's file is not what it was when the journal was salvaged.
+// ErrSalvageChanged: a segment's file has changed since the journal was salvaged.
 var ErrSalvageChanged = errors.New("the file has changed while it was salvaged")
 
-// Records yields the records of the run in order. Every one is verified again. An error ends it:
-// the file has changed, or cannot be read any more.
+// Records yields the records of the run in order, and verifies each one again. An error ends the
+// iteration: the file has changed, or cannot be read any more.
 func (r *SalvagedRun) Records() iter.Seq2[SalvagedRecord, error] {
 	return func(yield func(SalvagedRecord, error) bool) {
 		for i := range r.pieces {

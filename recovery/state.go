@@ -20,23 +20,24 @@ type State struct {
 
 	ID        segment.ID
 	Journal   *segment.JournalFile  // nil if missing or bad
-	Faults    segment.JournalFaults // of a file JOURNAL that is read all the same
+	Faults    segment.JournalFaults // of a file JOURNAL that is good nevertheless
 	Next      segment.Seq           // of the next record
 	FirstLive segment.Seq
 	End       segment.Position // where the newest segment's frames end; zero without one
 	Claim     segment.Position // everything below is known to be durable
 	Highest   uint64           // the highest ordinal of a segment file
 
-	// ReadOnly, if not nil, says which file forbids to write to the journal, though it can be read:
-	// only newer software may do so. It matches segment.ErrVersion.
+	// ReadOnly, if not nil, names a file because of which the journal can be read, but only newer
+	// software may write to it. It matches segment.ErrVersion.
 	ReadOnly error
 
-	// Foreign, if not nil, says which file forbids to write to the journal, though it can be read:
-	// one that is no part of it, but whose name could be meant for one. It matches ErrNotJournal.
+	// Foreign, if not nil, names a file because of which the journal can be read, but not written to:
+	// it does not belong to the journal, but its name could be meant for it. It matches
+	// ErrNotJournal.
 	Foreign error
 
 	// Chain holds the segments that make up the journal, oldest first, ready to be read. If Err is
-	// not nil it is what precedes the damage, as far as it can be read.
+	// not nil, it holds the readable part before the damage.
 	Chain []*segment.Segment
 	// NewestScan is the scan of the chain's last segment; nil if the chain is empty, or Err is not
 	// nil.
@@ -46,19 +47,19 @@ type State struct {
 	s   *search
 }
 
-// Options say how a directory is scanned.
+// Options say how Scan reads a directory.
 type Options struct {
-	// Full reads and checks every byte of the chain; otherwise segments that a claim covers wholly
-	// are trusted until they are read.
+	// Full reads and checks every byte of the chain. Otherwise Scan trusts segments that a claim
+	// covers as a whole.
 	Full bool
-	// Live allows for a writer that is active at the same time: damage of any kind counts only if
-	// a second scan finds the same at the same place.
+	// Live allows for a concurrent writer: damage of any kind counts only if a second scan finds the
+	// same at the same position.
 	Live bool
 }
 
-// Scan reads what the directory holds and decides what it means. It changes nothing. Damage, and
-// files of newer software, are no error of Scan: they are in the state. Errors are those of the
-// file system, ErrNotExist, ErrNotJournal, and with Live ErrMoving.
+// Scan reads the directory and decides what its state means. It changes nothing. Damage and files
+// of newer software are reported in the state, not as an error. Errors: those of the file system,
+// ErrNotExist, ErrNotJournal, and with Live ErrMoving.
 func Scan(fsys segment.FS, path string, o Options) (*State, error) {
 	st, err := scanOnce(fsys, path, o.Full)
 	if !o.Live {
@@ -121,7 +122,7 @@ func newState(d *directory, s *search) *State {
 	return st
 }
 
-// Close closes the segments that nobody has taken.
+// Close closes the segments, unless TakeChain has handed them over.
 func (st *State) Close() {
 	st.dir.close()
 	st.Chain = nil
@@ -138,11 +139,11 @@ func (st *State) TakeChain() []*segment.Segment {
 }
 
 // Settle makes everything that the state shows durable. The page cache may hold bytes that an
-// earlier, failed write has not brought to the disk, and that no sync would write again: so every
-// page above the last claim is marked as modified first. Then the segments are synced, oldest
-// first, and what was synced is read again: a page may have left the page cache in between and come
-// back from the disk. held says that all of it is as the scan has seen it; otherwise the caller
-// must scan again, and believe only that.
+// earlier, failed write did not bring to the disk, and that no sync would write again. So Settle
+// first marks every page above the last claim as modified. Then it syncs the segments, oldest
+// first, and reads again what it has synced: a page may have left the page cache in between and
+// come back from the disk. held says that all bytes are still as the scan has read them. Otherwise
+// the caller must scan again and use only the new result.
 func (st *State) Settle() (held bool, err error) {
 	for f, from := range st.unclaimed() {
 		if err := st.settle(f, from); err != nil {
@@ -215,8 +216,8 @@ func (st *State) Prepared() (ordinals []uint64) {
 	return ordinals
 }
 
-// Spare returns those of Prepared that nothing was ever written to and that nothing that was
-// written to is above, in the same order.
+// Spare returns, in the same order, those of Prepared that were never written to and have no
+// segment above them that was written to.
 func (st *State) Spare() (ordinals []uint64) {
 	for _, f := range slices.Backward(st.dir.files) {
 		if f.ordinal <= st.End.Ordinal || f.seg == nil || f.scan == nil || !f.scan.Unused() ||
@@ -242,7 +243,7 @@ func (st *State) Dead() (ordinals []uint64) {
 // Temps returns the names of files that were under preparation.
 func (st *State) Temps() []string { return st.dir.temps }
 
-// Remove removes files by name; one that is gone already is no error.
+// Remove removes files by name. It is not an error if one does not exist.
 func Remove(fsys segment.FS, dir string, names ...string) error {
 	var errs error
 	for _, name := range names {
