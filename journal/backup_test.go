@@ -272,6 +272,7 @@ func TestNoSpaceForTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk, j := onDisk(t, journal.Synced)
+			journal.Unbuffer(j)
 			disk.OnOp = full
 			if _, err := add(j); !errors.Is(err, journal.ErrFailed) {
 				t.Errorf("%v", err)

@@ -50,6 +50,10 @@ func SetLeastAhead(j *Journal, n int) {
 	}
 }
 
+// Unbuffer makes appends store to mapped memory, as on a system where a mapping does not show at
+// once what is written to its file. To be called before the first one.
+func Unbuffer(j *Journal) { j.stage = nil }
+
 // OpenFSBackground is OpenFS with the goroutine that prepares segments.
 func OpenFSBackground(fsys segment.FS, dir string, o *Options) (*Journal, error) {
 	opts, err := o.withDefaults()
