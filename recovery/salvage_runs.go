@@ -162,7 +162,7 @@ func (b *builder) doubt(r *relic) {
 		c := b.lostPred(r)
 		why = c.String()
 	}
-	b.mark(why + "; it may have been a cut")
+	b.mark(why + "; it may have dropped them")
 }
 
 func (b *builder) mark(why string) {
@@ -274,7 +274,7 @@ func (b *builder) top() {
 	case b.noFile != "":
 		b.mark(b.noFile)
 	case len(above) > 0:
-		b.mark(above[0].String() + "; it may have been a cut")
+		b.mark(above[0].String() + "; it may have dropped them")
 	default:
 		b.doubtNewest(ordinal)
 	}
@@ -285,7 +285,7 @@ func (b *builder) top() {
 func (b *builder) doubtNewest(ordinal uint64) {
 	for _, r := range b.live {
 		if b.journal != nil && r.ordinal > ordinal && r.ordinal <= b.journal.Newest {
-			b.mark(fmt.Sprintf("%s has no link, and %s names it; it may have been a cut", r.name,
+			b.mark(fmt.Sprintf("%s has no link, and %s names it; it may have dropped them", r.name,
 				segment.JournalName))
 		}
 	}

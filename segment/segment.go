@@ -401,11 +401,11 @@ func (s *Segment) touch(f File, end Offset, durable bool) (err error) {
 // synced, and the sync may be repeated. It matches ErrNoSpace, too.
 var ErrTime = errors.New("time of modification cannot be moved")
 
-// isWhole returns ErrShort if somebody has cut the file.
+// isWhole returns ErrShort if the file is shorter than the segment.
 func (s *Segment) isWhole(f File) error {
 	size, err := f.Size()
 	if err == nil && size < s.Size {
-		err = fmt.Errorf("%w: somebody has cut it to %d bytes", ErrShort, size)
+		err = fmt.Errorf("%w: %d bytes instead of %d", ErrShort, size, s.Size)
 	}
 	return err
 }

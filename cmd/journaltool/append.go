@@ -42,9 +42,11 @@ and L is F-1.
 
 --durability says when a record is acknowledged. "published", the default here: when readers can see
 it, with one sync at the end. "synced", the default of the library: when it is durable, one sync for
-each record. "interval=100ms": as published, with a sync that often. --progress prints "durable N"
-when N is the last durable record: with synced for each record, otherwise about every 65,536 records
-and every 100 ms. If the reader of the output goes away, the input is still appended.
+each record. "interval=100ms", or "interval": as published, with a sync that often.
+
+--progress prints "durable N" when N is the last durable record: with synced for each record,
+otherwise about every 65,536 records and every 100 ms. If the reader of the output goes away, the
+input is still appended.
 
 -o json prints {"count":COUNT,"first":F,"last":L}; with --progress, {"durable":N} lines before it.`,
 		Example: `  journaltool append --progress ./log < /var/log/syslog
@@ -59,10 +61,10 @@ and every 100 ms. If the reader of the output goes away, the input is still appe
 	flags.BoolVar(&f.whole, "whole", false, "one record: all of the input")
 	flags.BoolVar(&f.framed, "framed", false, "a length of 4 bytes and the bytes; repeated")
 	flags.StringVar(&f.durability, "durability", "published",
-		"synced, published or interval=DURATION")
+		"synced, published or interval[=DURATION]")
 	flags.StringVar(&f.segmentSize, "segment-size", "",
-		"largest size of new segments: bytes, or with K, M, G, KiB, MiB, GiB (powers of 1024; "+
-			"default 64MiB)")
+		"largest size of new segments, 64KiB to 16GiB: bytes, or with K, M, G, KiB, MiB, GiB "+
+			"(powers of 1024; default that of the journal, 64MiB for a new one)")
 	flags.BoolVar(&f.progress, "progress", false, "print the last durable record whenever it changes")
 	return cmd
 }
@@ -153,7 +155,7 @@ func advise(err error, dir string) error {
 			"journaltool truncate --front SEQ %s makes SEQ the first one", err, dir)
 	case errors.Is(err, journal.ErrCorrupt):
 		return fmt.Errorf("%w; nothing was changed: journaltool verify %[2]s says more, "+
-			"journaltool cat %[2]s prints the records before the damage", err, dir)
+			"journaltool salvage %[2]s --to OUT copies every intact record", err, dir)
 	}
 	return err
 }

@@ -61,7 +61,7 @@ func TestAdvice(t *testing.T) {
 	for err, want := range map[error]string{
 		journal.ErrLocked:  "stop it",
 		journal.ErrNoSpace: "journaltool truncate --front SEQ DIR",
-		journal.ErrCorrupt: "journaltool cat DIR prints the records before",
+		journal.ErrCorrupt: "journaltool salvage DIR --to OUT copies every intact record",
 	} {
 		got := advise(fmt.Errorf("outer: %w", err), "DIR")
 		if !errors.Is(got, err) || !strings.Contains(got.Error(), want) {

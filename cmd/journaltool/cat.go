@@ -49,14 +49,19 @@ framed: a length of 4 bytes, little-endian, and the payload, as append --framed 
 
 --escape auto: if the output is a terminal, control characters and invalid UTF-8 in payloads are
 shown as \n, \x1b or \u009b, so that a payload cannot control the terminal, and --format framed is
-refused; otherwise payloads are printed as they are. always and never do so for every output. raw
-keeps newlines and tabs, lines only tabs. hex and json never contain control characters.
+refused; otherwise payloads are printed as they are. --escape always escapes for every output,
+--escape never for none. raw keeps newlines and tabs, lines only tabs. hex and json never contain
+control characters.
 
-It is no error if --from is above the last record. If the journal is corrupt, the records before the
-damage are printed and the exit code is 1, even if every requested record precedes the damage.
-Damage that a quick check does not find (see info, verify) is only found by reading it. After SIGINT
-or SIGTERM, cat ends after a whole record and the exit code is 3. If the reader of the output goes
-away (cat DIR | head), that is no error.`,
+A --from above the last record prints nothing and is no error; below the first record it is one.
+
+If the journal is corrupt, the records before the damage are printed and the exit code is 1, even if
+every requested record precedes the damage. If a segment is missing or its first 4208 bytes are
+damaged, that can be none: salvage finds more. Damage that a quick check does not find (see info,
+verify) is only found by reading it.
+
+After SIGINT or SIGTERM, cat ends after a whole record and the exit code is 3. If the reader of the
+output goes away (cat DIR | head), that is no error.`,
 		Example: `  journaltool cat --from 1000 -n 10 ./log
   journaltool cat --format json ./log | jq .text`,
 		Args: oneDir,

@@ -19,8 +19,11 @@ func (a *app) infoCommand() *cobra.Command {
 	return a.viewCommand(&cobra.Command{
 		Use:   "info DIR",
 		Short: "Print a summary and run a quick check",
-		Long: "Print a summary of the journal in DIR and run a quick check. It does not read segments\n" +
-			"that are known to be durable, and says how many: verify reads them." + inspectNote,
+		Long: "Print a summary of the journal in DIR and run a quick check. The check does not read\n" +
+			"segments that are known to be durable, and says how many it left out; verify reads every\n" +
+			"byte. If the journal is corrupt, the summary is of the records that can still be read.\n\n" +
+			"-o json prints every field of the report; go doc mmjournal/recovery.Report explains them." +
+			inspectNote,
 		Example: "  journaltool info ./log\n  journaltool info -o json ./log | jq .last",
 	}, view{print: a.printInfo, lists: true})
 }
@@ -30,10 +33,18 @@ func (a *app) segmentsCommand() *cobra.Command {
 		Use:   "segments DIR",
 		Short: "List segment files",
 		Long: "List the segment files of the journal in DIR, and run the same quick check as info.\n\n" +
-			"active: the newest; sealed: full; cut: ended by the link of its successor; prepared: not\n" +
-			"used yet; dead: dropped; torn: above the newest, never durable; bad: the file is not a good\n" +
-			"segment; damaged: records in it that had been acknowledged are damaged; hidden: damage in\n" +
-			"another segment makes it unknown whether its records belong to the journal." + inspectNote,
+			"  active    the newest segment: the next record goes into it\n" +
+			"  sealed    full\n" +
+			"  cut       ended before it was full: its writer was killed, or it was truncated or copied\n" +
+			"  prepared  not used yet\n" +
+			"  dead      its records have been dropped\n" +
+			"  torn      above the newest segment, and never known to be durable\n" +
+			"  bad       the file's first 4096 bytes are damaged\n" +
+			"  stray     not a segment of this journal, or one under a wrong name\n" +
+			"  damaged   data in it is damaged that had been acknowledged as durable\n" +
+			"  hidden    not readable without salvage, because another segment is damaged or missing\n\n" +
+			"FIRST and LAST include records that truncate has dropped from a segment that remains.\n" +
+			"-o json also says why each segment was begun." + inspectNote,
 		Example: "  journaltool segments ./log",
 	}, view{print: a.printSegments})
 }
@@ -42,9 +53,13 @@ func (a *app) verifyCommand() *cobra.Command {
 	return a.viewCommand(&cobra.Command{
 		Use:   "verify DIR",
 		Short: "Read and check every byte",
-		Long: "Read and check every byte of the journal in DIR. A torn tail, which no claim says to\n" +
-			"be durable, is a warning, and the journal is intact. If there is damage that costs no live\n" +
-			"record, the verdict is \"damaged\", and the exit code is 1 as if it were corrupt." +
+		Long: "Read and check every byte of the journal in DIR. The verdict is one of\n\n" +
+			"  intact    no damage. A torn tail is a warning only: bytes after the last complete record\n" +
+			"            that are not known to be durable\n" +
+			"  damaged   there is damage, but no live record is lost; the exit code is 1\n" +
+			"  corrupt   data that had been acknowledged as durable is damaged or missing; the exit code\n" +
+			"            is 1. salvage copies every intact record\n\n" +
+			"-o json prints every field of the report; go doc mmjournal/recovery.Report explains them." +
 			inspectNote,
 		Example: "  journaltool verify ./log || echo damaged",
 	}, view{print: a.printVerify, lists: true, full: true})
@@ -213,7 +228,7 @@ func state(r *recovery.Report) string {
 	s := r.State()
 	switch {
 	case r.Verdict == recovery.Corrupt:
-		return s + "; what is left:"
+		return s + "; the readable part:"
 	case r.End == recovery.EndEmpty:
 		return s + "; empty"
 	case r.End == recovery.EndClean:
@@ -225,7 +240,10 @@ func state(r *recovery.Report) string {
 }
 
 func records(r *recovery.Report) string {
-	if r.Records == 0 {
+	switch {
+	case r.Records == 0 && r.Verdict == recovery.Corrupt:
+		return "none can be read"
+	case r.Records == 0:
 		return fmt.Sprintf("none; the next one is %d", r.Last+1)
 	}
 	return fmt.Sprintf("%d: %d to %d", r.Records, r.First, r.Last)

@@ -103,7 +103,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		err = fmt.Errorf("--%s %s: want %s", flag.Name, value.GetValue(), wants)
 	}
-	return usagef("%w; see journaltool %s --help", err, cmd.Name())
+	return usagef("%w; see %s --help", err, cmd.CommandPath())
 }
 
 // oneDir is the argument rule of the verbs that take one directory.

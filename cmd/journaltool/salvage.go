@@ -52,9 +52,12 @@ whatever else is damaged or missing. OUT gets a journal for each run of records 
 OUT/FIRST-LAST, and OUT/manifest.json: the runs, the missing records and why they are missing, and
 what each file in DIR is. OUT must not exist, or be empty, and not lie in DIR.
 
-A run "may have been dropped" if the segment is missing that would say so. It is a journal of its
-own; check what is in it. Files of other journals and misplaced copies are named. They cost no
-record.
+A run "may have been dropped" if the segment that would say whether a truncation, a reset or a
+recovery dropped it is missing or damaged. Check its records before you use them. The output also
+names files of other journals and copies of segments under a wrong name; they cost no record.
+
+If the damage is between records, verify says "corrupt" and salvage still copies every record: then
+nothing is missing, and the exit code is 0.
 
 It takes no lock and never writes to DIR. Stop the writer first: changes that it makes look like
 damage. The exit code is 1 if records are missing that had been acknowledged as durable, or may have
@@ -64,7 +67,7 @@ been, and 0 if none are. The manifest is written last: without one, OUT is not c
 		Args: oneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
-				return usagef("--to is needed: the directory that gets what is found")
+				return usagef("--to is needed: the new directory for the records")
 			}
 			var o journal.SalvageOptions
 			if id != "" {
@@ -302,7 +305,11 @@ func (a *app) printSalvage(to string, m *manifest) error {
 	w := a.table()
 	fmt.Fprintf(w, "journal\t%s\n", m.Source)
 	fmt.Fprintf(w, "id\t%s\n", m.Journal)
-	fmt.Fprintf(w, "records\t%d in %d runs\n", m.Records, len(m.Runs))
+	runs := "runs"
+	if len(m.Runs) == 1 {
+		runs = "run"
+	}
+	fmt.Fprintf(w, "records\t%d in %d %s\n", m.Records, len(m.Runs), runs)
 	for _, run := range m.Runs {
 		fmt.Fprintf(w, "run\t%d to %d in %s\n", run.First, run.Last, filepath.Join(to, run.Directory))
 		if run.MayBeDropped {

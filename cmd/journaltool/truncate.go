@@ -15,9 +15,12 @@ func (a *app) truncateCommand() *cobra.Command {
 		Use:   "truncate DIR",
 		Short: "Drop records at one end",
 		Long: `Drop records of the journal in DIR for good: --front N makes N the first record, --back N
-makes N the last one. Give exactly one of the two. The output "first F last L" is durable; if no
-record is left, L is F-1, and the next record gets the seq F. It works on a full disk too and frees
-space there, except on file systems that never write a file over in place (btrfs, ZFS).
+makes N the last one. Give exactly one of the two. To drop all records, use the last seq plus 1 with
+--front, or the first seq minus 1 with --back.
+
+The output is "first F last L" when the change is durable. If no record is left, L is F-1, and the
+next record gets the seq F. Space is freed by whole segments. truncate works on a full disk too,
+except on file systems that never overwrite a file in place (btrfs, ZFS).
 
 -o json prints {"first":F,"last":L}.`,
 		Example: `  journaltool truncate --front 1000 ./log
