@@ -349,12 +349,13 @@ func (j *Journal) endLocked(why segment.Reason) segment.Link {
 	}
 }
 
-// withoutStandIn returns a copy of the chain without a stand-in at its end.
+// withoutStandIn returns the chain without a stand-in at its end. An append to it changes no other
+// slice: chain is the longest one of its array.
 func withoutStandIn(chain []*segment.Segment) []*segment.Segment {
 	if n := len(chain); n > 0 && chain[n-1].IsStandIn() {
-		chain = chain[:n-1]
+		return chain[: n-1 : n-1]
 	}
-	return chain[:len(chain):len(chain)]
+	return chain
 }
 
 // unprepared sorts errors of preparing files: all can be retried, unless it is not known which

@@ -108,3 +108,15 @@ func Applicable(o Options) *Options {
 	}
 	return &o
 }
+
+// ChainOf returns a function that returns the ordinals of the chain that readers see now, as the
+// same view shows them later.
+func ChainOf(j *Journal) func() []uint64 {
+	v := j.view.Load()
+	return func() (ordinals []uint64) {
+		for _, seg := range v.chain {
+			ordinals = append(ordinals, seg.Ordinal)
+		}
+		return ordinals
+	}
+}

@@ -118,7 +118,7 @@ func TestDamageMatrix(t *testing.T) {
 	modelSetup(t)
 	states := newMatrixStates(t)
 	share := matrixShare(states)
-	every := uint64(torture.Count(200, 24, 1)) // of the cases, those whose number it divides
+	every := uint64(torture.Count(500, 24, 1)) // of the cases, those whose number it divides
 	switch {
 	case *updateMatrix:
 		every = 1

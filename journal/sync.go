@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sort"
 	"time"
 
 	"go.uber.org/zap"
@@ -228,10 +229,19 @@ func (j *Journal) syncAll() error {
 	return j.syncTo(pos, last, chain)
 }
 
+// unsynced returns the segments of a chain that the latest sync has not covered wholly. The caller
+// has the turn.
+func (j *Journal) unsynced(chain []*segment.Segment) []*segment.Segment {
+	return chain[sort.Search(len(chain), func(i int) bool {
+		return chain[i].Ordinal >= j.syncer.pos.Ordinal
+	}):]
+}
+
 // syncTo makes what is published up to pos durable: the segments there of chain. The caller has the
 // turn.
 func (j *Journal) syncTo(pos segment.Position, last Seq, chain []*segment.Segment) error {
 	start := time.Now()
+	chain = j.unsynced(chain)
 	for _, seg := range chain {
 		end := segment.Position{Ordinal: seg.Ordinal, Offset: seg.End()}
 		if !j.syncer.pos.Less(end) || seg.Ordinal > pos.Ordinal {
@@ -249,7 +259,7 @@ func (j *Journal) syncTo(pos segment.Position, last Seq, chain []*segment.Segmen
 		}
 	}
 	for _, seg := range chain { // those that are not full, but that nothing is appended to any more
-		if seg.Ordinal >= j.syncer.pos.Ordinal && seg.Ordinal < pos.Ordinal {
+		if seg.Ordinal < pos.Ordinal {
 			if err := j.syncTime(seg, seg.End()); err != nil {
 				return err
 			}
@@ -347,7 +357,7 @@ func (j *Journal) finishSync(
 	pos segment.Position, last Seq, chain []*segment.Segment, took time.Duration,
 ) error {
 	for _, seg := range chain {
-		if seg.Ordinal >= j.syncer.pos.Ordinal && seg.Ordinal < pos.Ordinal {
+		if seg.Ordinal < pos.Ordinal {
 			if err := seg.Release(); err != nil { // full and durable
 				j.log.Warn("close " + seg.Path() + ": " + err.Error())
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"go.uber.org/zap"
@@ -238,7 +239,7 @@ func (j *Journal) retireFront(first Seq) error {
 	for n+1 < len(chain) && chain[n+1].Link.Base <= first {
 		n++
 	}
-	v.first, v.chain = first, chain[n:]
+	v.first, v.chain = first, slices.Clone(chain[n:]) // nothing holds on to the others
 	j.view.Store(&v)
 	j.mu.Unlock()
 	return j.retire(chain[:n])
@@ -345,7 +346,7 @@ func (j *Journal) cutChain(keep []*segment.Segment, l segment.Link) ([]*segment.
 	defer j.mu.Unlock()
 	v, durable := *j.view.Load(), j.durable.Load()
 	old := v.chain
-	v.first, v.chain, v.cuts = l.FirstLive, keep, v.cuts+1
+	v.first, v.chain, v.cuts = l.FirstLive, slices.Clip(keep), v.cuts+1
 	j.durable.Store(min(durable, uint64(l.Base-1))) // never above published
 	err := j.cutLocked(l, v, 0)
 	if errors.Is(err, ErrNoSpace) && j.failed() == nil {
