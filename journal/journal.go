@@ -278,7 +278,7 @@ func settled(fsys segment.FS, dir string, full bool) (*recovery.State, error) {
 		}
 		st.Close()
 		if err != nil {
-			return nil, fmt.Errorf("make what is there durable: %w", err)
+			return nil, fmt.Errorf("make existing records durable: %w", err)
 		}
 		if st, err = scan(fsys, dir, full); err != nil {
 			return nil, err

@@ -250,7 +250,7 @@ func (r *Report) addTail(st *State) {
 		sc := newest.scan
 		why := sc.Stop
 		if errors.Is(why, segment.ErrHole) {
-			why = fmt.Errorf("bytes behind unwritten ones")
+			why = fmt.Errorf("bytes after unwritten ones")
 		}
 		r.Tail = &Tail{newest.ordinal, newest.name, sc.End, sc.Tail.Bytes, sc.Next, why.Error()}
 		return

@@ -110,7 +110,7 @@ func TestEnds(t *testing.T) {
 		{name: "valid frames behind a hole, above all claims", build: func(d *dir) {
 			d.start().append(2).sync().mark().append(20).done()
 			d.edit(name(1), func(b []byte) { clear(b[at(9)+56:][:512]) })
-		}, label: Torn, action: Cut, end: EndTorn, last: 9, tail: "bytes behind unwritten ones"},
+		}, label: Torn, action: Cut, end: EndTorn, last: 9, tail: "bytes after unwritten ones"},
 		{name: "incomplete batch", build: func(d *dir) {
 			d.start().append(2).batch(4).done().flip(1, d.frameOffset(1, 6))
 		}, label: Torn, action: Cut, end: EndTorn, last: 2, tail: "from seq 3 on"},
@@ -119,10 +119,10 @@ func TestEnds(t *testing.T) {
 		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "bad checksum"},
 		{name: "a byte far behind the end", build: func(d *dir) {
 			d.start().append(3).done().edit(name(1), func(b []byte) { b[8191] = 1 })
-		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "bytes behind unwritten ones"},
+		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "bytes after unwritten ones"},
 		{name: "a byte behind a closing mark", build: func(d *dir) {
 			d.start().append(3).close().done().edit(name(1), func(b []byte) { b[8191] = 1 })
-		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "bytes behind unwritten ones"},
+		}, label: Torn, action: Cut, end: EndTorn, last: 3, tail: "bytes after unwritten ones"},
 		{name: "a byte in the segment above", build: func(d *dir) {
 			d.start().append(3).close().prepare(2)
 			d.done().edit(name(2), func(b []byte) { b[8000] = 1 })

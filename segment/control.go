@@ -50,7 +50,7 @@ type Seal struct {
 	IndexCRC   uint32
 }
 
-// IndexEnd returns the offset behind the sparse index.
+// IndexEnd returns the offset after the sparse index.
 func (s *Seal) IndexEnd() Offset { return s.IndexAt + Offset(s.IndexLen)*indexEntry }
 
 func (s *Seal) encode(b []byte) {

@@ -185,12 +185,12 @@ func (d *Directory) fd() int { return int(d.f.Fd()) }
 // Path returns the path that the directory was opened by.
 func (d *Directory) Path() string { return d.path }
 
-// Close gives up the lock and the descriptor.
+// Close releases the lock and the descriptor.
 func (d *Directory) Close() error { return errors.Join(d.unlock(), d.f.Close()) }
 
-// Check implements [FS]. The directory counts as replaced if its parent has another one under its
-// name, or something is mounted over it. If it was moved, or if its path cannot be followed any
-// more, it is the same directory still. Check also sees to the lock: see [Directory.Lock].
+// Check implements FS. The directory counts as replaced if its parent has another directory under
+// its name, or if something is mounted over it. It does not count as replaced if it was moved, or
+// if its path can no longer be followed. Check also verifies the lock: see [Directory.Lock].
 func (d *Directory) Check() error {
 	now := time.Now()
 	leads, unchanged := d.look(now)

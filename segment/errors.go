@@ -19,31 +19,31 @@ var (
 	ErrMissing  = errors.New("segment is missing")
 	ErrForeign  = errors.New("segment belongs to another journal or another place in this one")
 
-	// ErrNotRegular: a name that is a file's leads to a symbolic link, a directory or the like.
+	// ErrNotRegular: the name of a file leads to a symbolic link, a directory or the like.
 	ErrNotRegular = errors.New("not a regular file")
 
-	// ErrVersion: the file was made by newer software. Nothing was changed; use that software.
+	// ErrVersion: newer software made the file. Nothing was changed; use that software.
 	ErrVersion = errors.New("format is newer than this software knows")
 	// ErrCorrupt matches every [CorruptError].
 	ErrCorrupt = errors.New("journal is corrupt")
-	// ErrNoSpace: a segment could not be prepared for lack of disk space. Nothing is lost; the
-	// operation can be repeated when there is space.
+	// ErrNoSpace: there was no disk space for a segment. Nothing is lost; the operation can be
+	// repeated when there is space.
 	ErrNoSpace = errors.New("no space for a new segment")
-	// ErrReplaced: the journal's directory was removed, or another one has taken its place, or
-	// another writer its lock, while it was open. What is written from now on would be lost.
+	// ErrReplaced: while the journal was open, its directory was removed, another directory took its
+	// name, or another writer took its lock. What is written from now on would be lost.
 	ErrReplaced = errors.New("the journal's directory was removed or replaced")
-	// ErrLocked: another writer has the directory.
+	// ErrLocked: another writer has locked the directory.
 	ErrLocked = errors.New("journal is in use")
-	// ErrFileLocked: somebody who is no part of this project has an exclusive lock, flock(2), on a
-	// segment's file. Nothing is wrong with it.
-	ErrFileLocked = errors.New("somebody else has locked the file with flock(2), such as a backup: " +
-		"try again when they have unlocked it")
-	// ErrFault: access to mapped memory failed: the file was cut short underneath, the disk could
-	// not be read, or there was no space for a page.
+	// ErrFileLocked: another program holds an exclusive flock(2) lock on a segment file. The file is
+	// not damaged.
+	ErrFileLocked = errors.New("another program, such as a backup, has locked the file with " +
+		"flock(2): try again when it has unlocked the file")
+	// ErrFault: access to mapped memory failed. The file was cut short, the disk could not be read, or
+	// there was no space for a page.
 	ErrFault = errors.New("fault in mapped memory")
 )
 
-// CorruptError says where promised data is damaged.
+// CorruptError says where data that was acknowledged as durable is damaged.
 type CorruptError struct {
 	Path    string // of the segment's file
 	Segment uint64 // its ordinal; 0 if it is the file JOURNAL

@@ -15,10 +15,10 @@ type Seq uint64
 // MaxSeq is the largest seq that a frame can hold.
 const MaxSeq = 1<<56 - 1
 
-// Offset is a place in a segment's file, in bytes from its start.
+// Offset is a position in a segment's file, in bytes from its start.
 type Offset int64
 
-// Position is a place in a journal: an offset in the segment with an ordinal. Positions are
+// Position is a position in a journal: an offset in the segment with an ordinal. Positions are
 // ordered by ordinal first; the zero Position is before every other.
 type Position struct {
 	Ordinal uint64 `json:"ordinal"`
@@ -134,13 +134,13 @@ func indexReserve(size int64) int64 { return indexEntry * (size / pageSize) }
 // ValidSize reports whether the format allows segments of n bytes.
 func ValidSize(n int64) bool { return n >= MinSize && n <= MaxSize && n%SizeUnit == 0 }
 
-// MaxBatch returns how many bytes the frames of all records in a new segment of size bytes can
-// take, and so those of one batch: the sum of [FrameSize] over its payloads.
+// MaxBatch returns the number of bytes that the frames of all records in a new segment of size
+// bytes can take. A batch can have as many: the sum of FrameSize over its payloads.
 func MaxBatch(size int64) int64 {
 	return size - identitySize - linkFrame - markFrame - sealFrame - indexReserve(size)
 }
 
-// SizeFor returns the least size of a segment that MaxBatch allows n bytes in.
+// SizeFor returns the smallest segment size for which MaxBatch returns n bytes or more.
 func SizeFor(n int64) int64 {
 	size := max(MinSize, n/(pageSize-indexEntry)*pageSize)
 	for MaxBatch(size) < n {

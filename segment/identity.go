@@ -11,7 +11,7 @@ var (
 	journalMagic = [8]byte{'m', 'm', 'j', 'r', 'n', 'l', '\r', '\n'}
 )
 
-// Identity is the first 4096 bytes of a segment: who it is. It never changes.
+// Identity is the first 4096 bytes of a segment, which say which segment it is. It never changes.
 type Identity struct {
 	Journal ID
 	Ordinal uint64 // equal to the file's name
@@ -19,11 +19,11 @@ type Identity struct {
 	Size    int64  // of the file, in bytes
 	Created time.Time
 
-	// Recycled: the file was another segment before. Bytes behind the frames are that one's, but
-	// for the rest of the page in which the frames end, which is zero.
+	// Recycled: the file was another segment before. The bytes after the frames are those of that
+	// segment, except for the rest of the page in which the frames end, which is zero.
 	Recycled bool
-	// ReadOnly: newer software made the segment with a feature that forbids this software to write
-	// to the journal, though it can read it. Encode does not write it.
+	// ReadOnly: newer software made the segment with a feature that lets this software read the
+	// journal, but not write to it. Encode does not write it.
 	ReadOnly bool
 }
 

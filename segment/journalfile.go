@@ -17,7 +17,7 @@ type JournalFile struct {
 
 	// FirstLive is the first live seq when the claim was written; 0 with no claim.
 	FirstLive Seq
-	// SegmentSize is what the last writer's new segments had; 0 is not known.
+	// SegmentSize is the size of the last writer's new segments; 0 if it is not known.
 	SegmentSize int64
 
 	// Reserved, and 0: the newest history of the journal.
@@ -28,8 +28,8 @@ type JournalFile struct {
 	StandInOrdinal uint64
 	StandIn        Link
 
-	// ReadOnly: newer software made the journal with a feature that forbids this software to write
-	// to it, though it can read it. Encode does not write it.
+	// ReadOnly: newer software made the journal with a feature that lets this software read it, but
+	// not write to it. Encode does not write it.
 	ReadOnly bool
 }
 
@@ -56,19 +56,19 @@ func (j *JournalFile) Encode() []byte {
 	return b
 }
 
-// JournalFaults says what is wrong with a file JOURNAL that can be read all the same; the zero
-// value says nothing.
+// JournalFaults says what is wrong with a file JOURNAL that can be read nevertheless. The zero
+// value means that nothing is wrong.
 type JournalFaults struct {
 	Copies [2]error // of the first copy, and of the second; nil for a good one
 	Size   error    // the file does not have the right size
-	// Behind: one copy is older than the other: an update was interrupted. It is no fault.
+	// Behind: one copy is older than the other, because an update was interrupted. That is no fault.
 	Behind bool
 }
 
 // NextGeneration returns the generation of the next update of a file that holds j and has these
-// faults. An even generation writes the first copy first, an odd one the second: so the copy that
-// is written first is the one that was written last, and may not have reached the disk; or the bad
-// one; or, of two that differ, the newer one.
+// faults. An even generation writes the first copy first, an odd one the second. The copy that is
+// written first must be the bad one; or, of two that differ, the newer one; or else the one that
+// was written last, which may not have reached the disk.
 func (j *JournalFile) NextGeneration(f *JournalFaults) uint64 {
 	next := j.Generation + 1
 	for i, err := range f.Copies {
@@ -82,12 +82,12 @@ func (j *JournalFile) NextGeneration(f *JournalFaults) uint64 {
 	return next
 }
 
-// Any reports whether there is anything wrong.
+// Any reports whether anything is wrong.
 func (f *JournalFaults) Any() bool {
 	return f.Copies[0] != nil || f.Copies[1] != nil || f.Size != nil
 }
 
-// Texts says for people what is wrong.
+// Texts returns a sentence for people about each fault.
 func (f *JournalFaults) Texts() (texts []string) {
 	names := [2]string{"first", "second"}
 	for i, err := range f.Copies {
@@ -105,12 +105,13 @@ func (f *JournalFaults) Texts() (texts []string) {
 // JournalFileSize is the size of the file JOURNAL, in bytes.
 const JournalFileSize = journalSize
 
-// DecodeJournalFile reads the content of a file JOURNAL: the good copy, or of two the one with the
-// higher generation. faults says what is wrong all the same.
+// DecodeJournalFile reads the content of a file JOURNAL. It returns the good copy, or of two good
+// ones the one with the higher generation. faults says what else is wrong with the file.
 //
-// If no copy is good the error is that of the first one: ErrShort, ErrMagic, ErrChecksum or
-// ErrIdentity; the second's as well if it says something else. It is ErrIdentity, too, if the two
-// are of different journals. It is ErrVersion if either copy was made by newer software.
+// If no copy is good, the error is that of the first one: ErrShort, ErrMagic, ErrChecksum or
+// ErrIdentity. It also matches that of the second one, if that differs. If the two copies are of
+// different journals, the error is ErrIdentity. If newer software made either copy, it is
+// ErrVersion.
 func DecodeJournalFile(b []byte) (j JournalFile, faults JournalFaults, err error) {
 	var copies [2]JournalFile
 	for i := range copies {

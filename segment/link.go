@@ -2,7 +2,7 @@ package segment
 
 import "time"
 
-// Link is the first frame of every segment: where the segment hangs in the chain.
+// Link is the first frame of every segment. It names the segment before it in the chain.
 type Link struct {
 	Base      Seq      // of the segment's first record; in the frame's header
 	Pred      uint64   // the predecessor's ordinal; 0: none, the chain starts here
@@ -57,8 +57,9 @@ func decodeLink(b []byte, base Seq, ordinal uint64) (l Link, ok bool) {
 	return l, ok && base > 0 && l.Claim.Ordinal < ordinal && l.Claim.Offset >= 0
 }
 
-// Plausible reports whether a segment with the link pred can be what precedes l: its base seq is
-// not above l's, and the records in between fit before l's end.
+// Plausible reports whether a segment with the link pred can be the predecessor of a segment with
+// the link l: its base seq is not above that of l, and the records in between fit before the end
+// that l names.
 func (l *Link) Plausible(pred *Link) bool {
 	return pred.Base <= l.Base && uint64(l.Base-pred.Base) <= uint64(l.PredEnd-LinkEnd)/HeaderSize
 }

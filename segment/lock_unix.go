@@ -37,7 +37,8 @@ type writerLock struct {
 }
 
 // Lock takes the writer's lock, or fails with ErrLocked. The lock ends with Close, or with the
-// process, however it ends; a child process that has inherited the descriptors keeps it.
+// process, however the process ends. A child process that has inherited the descriptors keeps the
+// lock.
 func (d *Directory) Lock() error {
 	if d.opts.Unlocked {
 		return nil

@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// Mapping is a file's bytes in memory. The bytes come from mmap on a real file and from the heap in
-// tests, behind the same type, so that the race detector and simulated disks see the real code.
+// Mapping is a file's bytes in memory. On a real file they come from mmap, in tests from the heap.
+// The type is the same, so that the race detector and simulated disks see the real code.
 //
-// All bytes but the first eight of a frame are read and written as plain memory; those eight are
-// its publication and go through load64 and store64 only.
+// All bytes but the first eight of a frame are read and written as plain memory. Those eight
+// publish the frame; only load64 and store64 access them.
 type Mapping struct {
 	b        []byte
 	unmap    func() error
@@ -23,9 +23,10 @@ type Mapping struct {
 	stored func(from, to Offset)
 }
 
-// NewMapping returns a mapping over b, which must be 8-aligned. unmap, if not nil, is called once
-// by Close; stored, if not nil, after each group of stores by the writer, with 0 and 0, or with
-// which bytes were marked as modified without a change. It is for file systems kept in memory.
+// NewMapping returns a mapping over b, which must be 8-aligned. Close calls unmap once, if it is
+// not nil. The writer calls stored, if it is not nil, after each group of stores with 0 and 0, or
+// with the range of bytes that were marked as modified without a change. NewMapping is for file
+// systems in memory.
 func NewMapping(b []byte, unmap func() error, stored func(from, to Offset)) *Mapping {
 	if len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
 		panic("segment: mapping is not 8-aligned")

@@ -10,13 +10,12 @@ import (
 	"time"
 )
 
-// NewMemFS returns a file system that keeps its files in anonymous memory, outside the Go heap. It
-// forgets everything with the process; its syncs do nothing. A file's memory is freed when its name
-// and its last mapping are gone.
+// NewMemFS returns a file system that keeps its files in anonymous memory, outside the Go heap. The
+// files end with the process, and syncs do nothing. A file's memory is freed when its name and its
+// last mapping are gone.
 func NewMemFS() FS { return &memFS{alloc: mapAnonymous, files: map[string]*memFile{}} }
 
-// NewHeapFS is as NewMemFS, but on the Go heap: the race detector sees nothing that lies outside
-// it.
+// NewHeapFS is like NewMemFS, but on the Go heap, because the race detector sees only memory there.
 func NewHeapFS() FS { return &memFS{alloc: mapHeap, files: map[string]*memFile{}} }
 
 // mapHeap allocates 16 bytes or more: only then are they 8-aligned in any case.

@@ -15,16 +15,16 @@ import (
 // DirOptions say how [OpenDir] treats a directory. The zero value is right for every local file
 // system.
 type DirOptions struct {
-	// Mode is the mode of new files where the directory has no file JOURNAL yet; 0 means 0600.
-	// Where it has one, new files get that one's mode, owner and group.
+	// Mode is the mode of new files if the directory has no file JOURNAL yet; 0 means 0600.
+	// If it has one, new files get the mode, owner and group of JOURNAL.
 	Mode fs.FileMode
-	// Unlocked makes Lock do nothing: for file systems without flock(2). Two writers then destroy
-	// the journal, and nothing notices.
+	// Unlocked makes Lock do nothing, for file systems without flock(2). A second writer is then not
+	// detected, and destroys the journal.
 	Unlocked bool
-	// NoDirSync makes SyncDir report success where the file system cannot sync directories. A power
-	// cut may then take names away, and with them whole segments.
+	// NoDirSync makes SyncDir report success if the file system cannot sync directories. A power cut
+	// may then remove names, and with them whole segments.
 	NoDirSync bool
-	// Warn, if not nil, gets what is no error but worth a person's attention.
+	// Warn, if not nil, gets warnings for the operator, which are not errors.
 	Warn func(text string)
 }
 
@@ -57,7 +57,7 @@ func cannotSync(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
 }
 
-// SyncPath makes the names in the directory at a path durable.
+// SyncPath makes the names in the directory dir durable.
 func SyncPath(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -26,17 +26,17 @@ func withoutTimes(items []indexItem) (timeless []indexItem) {
 	return timeless
 }
 
-// Slack says which damage costs no live record: [Segment.ScanPast].
+// Slack says which damage costs no live record: see [Segment.ScanPast].
 type Slack struct {
-	Claimed Offset // only damage below is passed over: above, frames may be torn
+	Claimed Offset // only damage below it is passed over; above it, frames may be torn
 	Live    Seq    // records before this one have been dropped
 	Next    Seq    // with a limit: the seq of the record that follows the segment
 }
 
-// ScanPast is Scan, but it goes on after damage that costs no live record: to frames before the
-// first live record's, from where that record is found on; and, with a limit, to frames that
-// precede the segment's first record, or follow its last one and precede the limit. What it has
-// passed over is in Gaps.
+// ScanPast is Scan, but continues after damage that costs no live record. It passes over frames
+// before the first live record, up to the position of that record. With a limit, it also passes
+// over frames before the segment's first record, and frames between its last record and the limit.
+// Gaps lists what it has passed over.
 func (s *Segment) ScanPast(limit Offset, slack Slack) (sc *Scan, err error) {
 	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
 	return scanBytes(s.m.b, &s.Identity, limit, allOf(s.m.b), &slack), nil

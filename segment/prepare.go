@@ -11,7 +11,7 @@ import (
 )
 
 // ErrUnnamed: a directory could not be synced, so it is not known which names survive a power cut.
-// There is nothing to retry: the next sync would report success without having written anything.
+// The sync must not be repeated: the next one would report success without having written anything.
 var ErrUnnamed = errors.New("directory could not be synced")
 
 // NewIdentity returns an identity with a new random salt.
@@ -33,24 +33,26 @@ func NewID() (id ID) {
 	return id
 }
 
-// Zeros says how a new file, which is zero in any case, is made ready to be written to.
+// Zeros says how Prepare makes a new file ready to be written to. The file reads as zeros in any
+// case.
 type Zeros struct {
-	// Chunk is the size of the writes that fill the file with zeros, in bytes, which decides the
-	// size of the folios in the page cache, and so what a later sync of one page writes; 0 leaves
-	// the file as the file system reserved it. Where File.Zero does it, it decides.
+	// Chunk is the size in bytes of the writes that fill the file with zeros. It determines the size
+	// of the folios in the page cache, and so how much a later sync of one page writes. 0 leaves the
+	// file as the file system reserved it. If File.Zero fills the file, it chooses the size.
 	Chunk int
-	// Primed: the zeros are in the page cache only, and the mapping is populated: a store to it is
-	// no fault, and the disk writes what is stored instead of the zeros, unless the kernel writes
-	// them back before that. Otherwise the zeros are on the disk.
+	// Primed: the zeros are in the page cache only, and the mapping is populated, so that stores do
+	// not fault. The disk then writes the stored bytes instead of the zeros, unless the kernel writes
+	// the zeros back first. Without Primed the zeros are on the disk.
 	Primed bool
 }
 
-// Prepare creates the segment file of an identity in dir: sized, really reserved, zero, identified,
-// and durable under its name when Prepare returns; then it maps it. If Prepare fails it removes the
-// file, though not durably, and that may fail, too; it may be repeated, but for ErrUnnamed. Lack of
-// space matches ErrNoSpace.
+// Prepare creates the segment file of an identity in dir and maps it. When Prepare returns, the
+// file has its size, reserved space, zeros and its identity, and is durable under its name. If
+// Prepare fails, it tries to remove the file, but not durably. It may be repeated, except after
+// ErrUnnamed. Lack of space matches ErrNoSpace.
 //
-// Where the file system cannot reserve, the zeros are written to the disk whatever zeros says.
+// If the file system cannot reserve space, Prepare writes the zeros to the disk, whatever the
+// parameter zeros says.
 func Prepare(fsys FS, dir string, id Identity, zeros Zeros) (*Segment, error) {
 	path := filepath.Join(dir, FileName(id.Ordinal))
 	tmp := path + TempSuffix
@@ -89,8 +91,8 @@ func Prepare(fsys FS, dir string, id Identity, zeros Zeros) (*Segment, error) {
 	return s, nil
 }
 
-// Unnamed makes the error of a directory sync match ErrUnnamed, unless the sync was not even begun
-// for want of a descriptor.
+// Unnamed makes the error of a directory sync match ErrUnnamed, unless the sync did not begin
+// because the process had no descriptor left.
 func Unnamed(err error) error {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return err
@@ -158,9 +160,9 @@ func noSpace(err error) error {
 	return err
 }
 
-// CreateJournalFile durably puts a file JOURNAL into dir, in place of the one that is there, and
-// returns it open. If it fails, the old one may be there or the new one. ErrUnnamed and ErrNoSpace
-// are as for Prepare.
+// CreateJournalFile durably creates the file JOURNAL in dir, in place of an existing one, and
+// returns it open. If it fails, dir has either the old file or the new one. For ErrUnnamed and
+// ErrNoSpace see Prepare.
 func CreateJournalFile(fsys FS, dir string, j *JournalFile) (File, error) {
 	path := filepath.Join(dir, JournalName)
 	tmp := path + TempSuffix
@@ -186,10 +188,10 @@ func CreateJournalFile(fsys FS, dir string, j *JournalFile) (File, error) {
 	return f, nil
 }
 
-// UpdateJournalFile durably writes over both copies in a file JOURNAL, one after the other, first
-// that which j.Generation chooses: see NextGeneration. So a crash spoils one of them at most, and
-// what the file said, or says now, is in the other one. It needs no space on the disk, but on file
-// systems that cannot write in place. If it fails, done says how far it has got.
+// UpdateJournalFile durably writes over both copies in a file JOURNAL, one after the other,
+// beginning with the one that j.Generation chooses: see NextGeneration. So a crash damages at most
+// one copy, and the other one has the old content or the new one. The update needs no disk space,
+// except on file systems that cannot write in place. If it fails, done says how far it has come.
 func UpdateJournalFile(f File, j *JournalFile) (done JournalUpdate, err error) {
 	b := j.Encode()
 	for _, at := range [2]int64{firstCopy(j.Generation), firstCopy(j.Generation + 1)} {
@@ -208,9 +210,8 @@ func UpdateJournalFile(f File, j *JournalFile) (done JournalUpdate, err error) {
 	return done, nil
 }
 
-// SyncJournalTime moves the time of modification of a file JOURNAL that has been updated, and makes
-// it durable: what UpdateJournalFile writes may survive a power cut without the time. It changes no
-// byte. Lack of space is no error.
+// SyncJournalTime makes the time of modification of an updated file JOURNAL durable. Lack of space
+// for that is not an error.
 func SyncJournalTime(f File) error {
 	b := make([]byte, 8)
 	_, err := f.ReadAt(b, journalSize-int64(len(b)))
@@ -223,12 +224,12 @@ func SyncJournalTime(f File) error {
 	return nil
 }
 
-// JournalUpdate says how far an update of a file JOURNAL has got.
+// JournalUpdate says how far an update of a file JOURNAL has come.
 type JournalUpdate int
 
 const (
 	JournalUnchanged JournalUpdate = iota // nothing was written
-	JournalUnknown                        // the first copy may say either
+	JournalUnknown                        // the first copy may have the old content or the new one
 	JournalWritten                        // the first copy is written durably
 )
 

@@ -7,8 +7,8 @@ import (
 )
 
 // Read returns a copy of the payload of the record seq, which must be published in this segment, in
-// buf's memory if it is large enough. Damage comes as a *CorruptError that names the first damaged
-// frame on the way from the nearest index entry.
+// buf's memory if buf is large enough. Damage is a *CorruptError. It names the first damaged frame
+// on the way from the nearest index entry.
 func (s *Segment) Read(seq Seq, buf []byte) (p []byte, err error) {
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)
 	p, _, err = s.record(seq)
@@ -18,10 +18,10 @@ func (s *Segment) Read(seq Seq, buf []byte) (p []byte, err error) {
 	return append(buf[:0], p...), nil
 }
 
-// View calls fn with the payload of the record seq, without copying it. The slice is valid until fn
-// returns, and only for reading. A store to it is a fault, which View returns as an error, where
-// the segment is mapped for reading only: in readers, and in the writer once it is full and
-// durable. In a segment that the writer still appends to, a store damages the record.
+// View calls fn with the payload of the record seq, without copying it. The slice is read-only and
+// valid until fn returns. If the segment is mapped read-only, which it is in readers, and in the
+// writer once it is full and durable, a store to the slice is a fault, which View returns as an
+// error. In a segment that the writer still appends to, a store damages the record.
 func (s *Segment) View(seq Seq, fn func(payload []byte) error) (err error) {
 	defer s.catch("view", debug.SetPanicOnFault(true), &err)
 	p, _, err := s.record(seq)
@@ -31,7 +31,7 @@ func (s *Segment) View(seq Seq, fn func(payload []byte) error) (err error) {
 	return fn(p[:len(p):len(p)])
 }
 
-// Locate returns the offset of the frame of the record seq, which it does not verify.
+// Locate returns the offset of the frame of the record seq. It does not verify that frame.
 func (s *Segment) Locate(seq Seq) (at Offset, err error) {
 	defer s.catch("locate", debug.SetPanicOnFault(true), &err)
 	at, err = s.locate(seq)
@@ -177,7 +177,7 @@ func (s *Segment) invalid(at Offset, seq Seq, err error) error {
 	return s.corrupt(at, seq, err)
 }
 
-// IndexRebuilt reports whether the sparse index behind the segment's seal was found damaged.
+// IndexRebuilt reports whether the sparse index after the segment's seal was found damaged.
 func (s *Segment) IndexRebuilt() bool { return s.rebuilt.Load() }
 
 // findIndex loads the index of a segment that was found at open: from behind its seal, or from its
@@ -218,8 +218,8 @@ func (s *Segment) SeqAt(at Offset) (seq Seq, err error) {
 	return 0, s.corrupt(at, 0, ErrFrame)
 }
 
-// Holds reports whether the frames from an offset on, and the index behind a seal, are still those
-// that a scan has found; sc is nil if a claim vouched for all of them.
+// Holds reports whether the frames from an offset on, and the index after a seal, are still those
+// that a scan has found. sc is nil if a claim covers all of them.
 func (s *Segment) Holds(sc *Scan, from Offset) (held bool, err error) {
 	if sc != nil && sc.Seal != nil {
 		if err := s.CheckIndex(sc); err != nil {
@@ -253,7 +253,7 @@ func except(err, target error) error {
 	return err
 }
 
-// After returns the offset behind the frame of the record seq.
+// After returns the offset after the frame of the record seq.
 func (s *Segment) After(seq Seq) (end Offset, err error) {
 	defer s.catch("locate", debug.SetPanicOnFault(true), &err)
 	_, end, err = s.record(seq)

@@ -15,9 +15,9 @@ const stretch = 4 << 10
 // checked its length before.
 const believed = 1 << 20
 
-// Reader reads the records of a segment one after the other. It copies a stretch of records at a
-// time and checks what it copies: what it returns is what it has checked, whatever happens to the
-// file, and one guard against faults serves many records.
+// Reader reads the records of a segment one after the other. It copies a range of records at a time
+// and verifies the copy. So the bytes that it returns are those that it has verified, whatever
+// happens to the file, and one fault handler serves many records.
 //
 // The zero value is ready for Start. A reader is for one goroutine, and for as long as the caller
 // keeps the segment mapped.
@@ -31,15 +31,15 @@ type Reader struct {
 	large []byte // a frame that buf has no room for
 }
 
-// Start begins anew at the record seq, which must be published in s.
+// Start begins at the record seq, which must be published in s.
 func (r *Reader) Start(s *Segment, seq Seq) (err error) {
 	at, err := s.Locate(seq)
 	*r = Reader{s: s, first: seq, at: at, seq: seq, buf: r.buf, large: r.large}
 	return err
 }
 
-// Next returns the payload of the next record, which must be published. It is the caller's until
-// the next call. Damage comes as from Segment.Read; there is nothing to go on with then.
+// Next returns the payload of the next record, which must be published. The payload is valid until
+// the next call. Damage is reported as by [Segment.Read]; the reader cannot continue after it.
 func (r *Reader) Next() ([]byte, error) {
 	if len(r.rest) == 0 {
 		if err := r.fill(); err != nil && len(r.rest) == 0 {
@@ -68,9 +68,9 @@ func (r *Reader) elsewhere(err error) error {
 	return r.fill()
 }
 
-// End reads what follows the record that Next has returned last, up to the published end, where no
-// other record follows. It returns an error that matches ErrVersion if newer software has written a
-// frame there. Damage there costs no record, and is no error.
+// End reads the frames between the record that Next has returned last and the published end, if no
+// other record follows. If newer software has written a frame there, the error matches ErrVersion.
+// Damage there costs no record and is not an error.
 func (r *Reader) End() (err error) {
 	s := r.s
 	defer s.catch("read", debug.SetPanicOnFault(true), &err)

@@ -26,16 +26,16 @@ const (
 
 var blankPages [mostBlank]byte
 
-// Recycle makes the file at from, in dir, the segment of an identity: really reserved, identified,
-// and durable under its new name when Recycle returns; then it maps it. The name from is gone then,
-// and after an error so is the file, as after one of Prepare. The file must not be a segment of the
-// journal any more, whatever a power cut does.
+// Recycle turns the file from, in dir, into the segment of an identity, and maps it. When Recycle
+// returns, the file has reserved space and its identity, and is durable under its new name. The
+// name from no longer exists. After an error the file is removed, as by Prepare. The file must no
+// longer be a segment of the journal, even after a power cut.
 //
-// The file may have holes, or share blocks with another one, if it was restored by a copy: hence
-// the reservation. Where the file system cannot reserve, the error matches errors.ErrUnsupported:
-// only a new file that is written full of zeros has its space then.
+// Recycle reserves the space because the file may have holes, or share blocks with another file, if
+// a copy restored it. If the file system cannot reserve space, the error matches
+// errors.ErrUnsupported: there, only a new file that is filled with zeros has its space.
 //
-// ErrInUse: somebody has the file open or mapped, or it has a second name, or the wrong size.
+// ErrInUse: the file is open or mapped elsewhere, has a second name, or has the wrong size.
 func Recycle(fsys FS, dir, from string, id Identity) (*Segment, error) {
 	id.Recycled = true
 	path := filepath.Join(dir, FileName(id.Ordinal))
@@ -59,7 +59,8 @@ func Recycle(fsys FS, dir, from string, id Identity) (*Segment, error) {
 	return s, nil
 }
 
-// ErrInUse: a file cannot be written over.
+// ErrInUse: a file cannot be written over, because it is in use, has a second name, or has the
+// wrong size.
 var ErrInUse = errors.New("file is in use, or not what it was")
 
 func writeIdentityOver(fsys FS, path string, id *Identity) error {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Scan is what a segment's frames say: how far they are valid, and what is promised.
+// Scan is the result of scanning a segment's frames: how far they are valid, and what they claim.
 type Scan struct {
 	Link    Link
 	HasLink bool // the first frame is a valid link; without it there is nothing else but Stop and Tail
@@ -27,12 +27,12 @@ type Scan struct {
 	Seal      *Seal // the last frame, if it is a seal
 
 	// Stop says why the frame at StopAt is not valid: ErrHole if nothing is written there; nil if
-	// the scan reached its limit, or a seal. StopAt is End, or behind it in an incomplete batch.
-	// StopNext is the seq of the record that must follow there, those of the batch included.
+	// the scan reached its limit, or a seal. StopAt is End, or after End in an incomplete batch.
+	// StopNext is the seq that the record at StopAt must have; records of that batch count.
 	Stop     error
 	StopAt   Offset
 	StopNext Seq
-	Tail     Tail // what is behind End; empty if Stop is nil
+	Tail     Tail // what follows End; empty if Stop is nil
 
 	// Gaps are damaged stretches that cost no live record; only ScanPast goes on after one.
 	Gaps []Gap
@@ -40,17 +40,17 @@ type Scan struct {
 	items []indexItem
 }
 
-// Tail is what lies behind the valid frames of a segment.
+// Tail describes the bytes after the valid frames of a segment.
 type Tail struct {
-	Bytes     int64    // from the end of the valid frames to the last byte that was written there
+	Bytes     int64    // from the end of the valid frames to the last byte written after it
 	Claim     Position // the highest claim of a mark found there
 	FirstLive Seq      // what the last mark found there says; 0 without one
 }
 
-// Unused reports whether the segment is prepared and nothing more: no link, and no other bytes.
+// Unused reports whether the segment is only prepared: it has no link and no other bytes.
 func (s *Scan) Unused() bool { return !s.HasLink && s.Tail.Bytes == 0 }
 
-// Promised returns the highest claim in the segment, marks behind its end included.
+// Promised returns the highest claim in the segment, including marks after its end.
 func (s *Scan) Promised() Position {
 	if s.Claim.Less(s.Tail.Claim) {
 		return s.Tail.Claim
@@ -58,10 +58,11 @@ func (s *Scan) Promised() Position {
 	return s.Claim
 }
 
-// Scan reads the segment's frames. With a limit above 0, the end that the successor's link names,
-// they must reach exactly to it: Stop says if they do not. With limit 0 it reads to the end of the
-// valid frames, and looks behind them. It allocates nothing but the sparse index, at most 1/256 of
-// the segment's size, and takes time linear in the size. It fails only with a *FaultError.
+// Scan reads the segment's frames. A limit above 0 is the end that the successor's link names: the
+// frames must reach exactly to it, and Stop says if they do not. With limit 0, Scan reads to the
+// end of the valid frames and checks the bytes after them. It allocates only the sparse index, at
+// most 1/256 of the segment's size, and takes time linear in the size. The only error is a
+// *FaultError.
 func (s *Segment) Scan(limit Offset) (sc *Scan, err error) {
 	defer s.catch("scan", debug.SetPanicOnFault(true), &err)
 	data := allOf(s.m.b)

@@ -61,8 +61,8 @@ type Segment struct {
 }
 
 // Open opens the segment file at path for reading, or for reading and writing, and verifies its
-// identity against the file's name and size. Damage comes as a *CorruptError, newer files as
-// ErrVersion. The file's descriptor stays open until Release.
+// identity against the file's name and size. Damage is a *CorruptError, a newer file ErrVersion.
+// The file's descriptor stays open until Release.
 func Open(fsys FS, path string, mode OpenMode) (s *Segment, err error) {
 	f, err := fsys.Open(path, mode)
 	if err != nil {
@@ -135,16 +135,15 @@ func (s *Segment) End() Offset { return Offset(s.state.Load() >> 32 << 3) }
 func (s *Segment) Next() Seq { return s.Link.Base + Seq(uint32(s.state.Load())) }
 
 // Adopt makes the segment show what a scan has found: its link, its index, and the records up to
-// the scan's end. Only for segments that no writer has; before anyone reads it.
+// the scan's end. The segment must have no writer, and no reader yet.
 func (s *Segment) Adopt(sc *Scan) {
 	s.Link = sc.Link
 	s.loadIndex.Do(func() { s.index.set(sc.items) })
 	s.publish(sc.End, sc.Next)
 }
 
-// AdoptUnread makes the segment show the records up to end without having read them: a successor's
-// link, which must be plausible, and a claim vouch for them. Reads verify each record as they meet
-// it.
+// AdoptUnread makes the segment show the records up to end without reading them. A successor's
+// link, which must be plausible, and a claim cover them. Each record is verified when it is read.
 func (s *Segment) AdoptUnread(link Link, end Offset, next Seq, seal *Seal) {
 	s.Link, s.sealed = link, seal
 	s.publish(end, next)
@@ -154,7 +153,7 @@ func (s *Segment) publish(end Offset, next Seq) {
 	s.state.Store(uint64(end)>>3<<32 | uint64(uint32(next-s.Link.Base)))
 }
 
-// ReadLink returns the segment's link, or false if its first frame is not a valid one.
+// ReadLink returns the segment's link, or false if its first frame is not a valid link.
 func (s *Segment) ReadLink() (l Link, ok bool, err error) {
 	defer s.catch("read link", debug.SetPanicOnFault(true), &err)
 	h, payload, ferr := readFrame(s.m.b, FirstFrame, s.Salt)
@@ -186,8 +185,8 @@ func (s *Segment) ReadSeal(end Offset) (seal *Seal, err error) {
 	return &sl, nil
 }
 
-// CheckFrame returns why the frame at an offset is not valid, its order among others apart; nil if
-// it is.
+// CheckFrame returns why the frame at an offset is not valid, or nil if it is. It does not check
+// the order of frames.
 func (s *Segment) CheckFrame(at Offset) (why, err error) {
 	defer s.catch("check", debug.SetPanicOnFault(true), &err)
 	_, _, why = readFrame(s.m.b, at, s.Salt)
@@ -221,16 +220,16 @@ func (s *Segment) CheckIndex(sc *Scan) (err error) {
 }
 
 // Dirty marks the pages from an offset up to another as modified, so that the next sync writes them
-// whatever the page cache believes is on the disk. It changes no byte.
+// even if the page cache counts them as written. It changes no byte.
 func (s *Segment) Dirty(from, to Offset) (err error) {
 	defer s.catch("dirty", debug.SetPanicOnFault(true), &err)
 	s.m.dirty(from, min(to, Offset(len(s.m.b))))
 	return nil
 }
 
-// RestoreIndex writes the sparse index that a scan's seal names again, if it is damaged: a crash
-// may have torn it. The bytes are those that were stored before; nothing is written if they are not
-// what the seal promises.
+// RestoreIndex rewrites the sparse index that a scan's seal names, if it is damaged: a crash may
+// have torn it. The new bytes are those that were stored before. If the seal does not confirm them,
+// nothing is written.
 func (s *Segment) RestoreIndex(sc *Scan) (err error) {
 	defer s.catch("restore index", debug.SetPanicOnFault(true), &err)
 	if _, err := decodeIndex(s.m.b, sc.Seal, s.Salt); err == nil {
@@ -246,25 +245,25 @@ func (s *Segment) RestoreIndex(sc *Scan) (err error) {
 	return nil
 }
 
-// Populate makes the pages from an offset up to another ready for stores, so that none of them
-// faults, where the system can do that. It changes no byte, but the pages count as modified: Sync
-// writes them, SyncFrames does not. The caller keeps the segment mapped.
+// Populate prefaults the pages from an offset up to another, if the system can do that, so that no
+// store to them faults. It changes no byte, but the pages count as modified: Sync writes them,
+// SyncFrames does not. The caller must keep the segment mapped.
 func (s *Segment) Populate(from, to Offset) {
 	to = min(to, Offset(len(s.m.b)))
 	s.populated.Store(int64(to))
 	s.m.populate(from, to)
 }
 
-// Populated returns how far pages have been populated since the last sync; 0: not at all.
+// Populated returns the offset up to which pages have been populated since the last sync; 0 if none
+// were.
 func (s *Segment) Populated() Offset { return Offset(s.populated.Load()) }
 
-// Sync makes everything in the segment so far durable. A failed sync must not be repeated: the
-// kernel reports a lost page only once. It reports none at all for bytes that were cut off
-// underneath, so Sync looks at the file's size, too. The one error after which it may be repeated
-// is ErrTime.
+// Sync makes everything in the segment so far durable. A failed sync must not be repeated, because
+// the kernel reports a lost page only once. The kernel does not report bytes that were cut off, so
+// Sync also checks the file's size. ErrTime is the only error after which Sync may be repeated.
 //
-// Before that it moves the file's time of modification, so that a backup which goes by it sees what
-// is durable. The time itself is durable for a full segment only: see SyncTime.
+// Before the sync, Sync moves the file's time of modification, so that a backup by time copies what
+// is durable. The time itself becomes durable only for a full segment: see SyncTime.
 func (s *Segment) Sync() error {
 	from, end := s.unsynced()
 	return s.sync(end, func(f File) error {
@@ -282,8 +281,8 @@ func (s *Segment) Sync() error {
 	})
 }
 
-// SyncFrames is Sync for a segment that is stored to. As long as it is not full, pages that are
-// modified though no frame is in them yet are not written: those of a primed or populated one.
+// SyncFrames is Sync for a segment that is stored to. While the segment is not full, it does not
+// write modified pages without frames: those that were primed or populated.
 func (s *Segment) SyncFrames() error {
 	from, end := s.unsynced()
 	if s.full.Load() { // behind the frames is the index
@@ -296,7 +295,7 @@ func (s *Segment) SyncFrames() error {
 	})
 }
 
-// SyncRange is Sync for the bytes from:to, and what there is before them must be durable.
+// SyncRange is Sync for the bytes from:to. The bytes before them must be durable.
 func (s *Segment) SyncRange(from, to Offset) error {
 	return s.sync(0, func(f File) error { return s.datasync(f, from, to) })
 }
@@ -305,9 +304,9 @@ func (s *Segment) datasync(f File, from, to Offset) error {
 	return f.DatasyncRange(s.m, from, max(to, Offset(s.wiped.Load())))
 }
 
-// SyncTime makes the file's time of modification durable, which is moved before: after a power cut
-// it is not one that a backup has seen when the file had other bytes. end is where the frames end
-// that were synced.
+// SyncTime makes the file's time of modification durable, after Sync has moved it. So a power cut
+// does not bring back a time that a backup has seen with other bytes of the file. end is where the
+// synced frames end.
 func (s *Segment) SyncTime(end Offset) error {
 	f, _ := s.opened()
 	err := errReleased
@@ -321,14 +320,14 @@ func (s *Segment) SyncTime(end Offset) error {
 	return nil
 }
 
-// NewTime reports whether the file has a time of modification that is not durable.
+// NewTime reports whether the file's time of modification is not durable.
 func (s *Segment) NewTime() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mu.newTime
 }
 
-// KeepTime says that the file's time of modification need not become durable.
+// KeepTime notes that the file's time of modification need not become durable.
 func (s *Segment) KeepTime() { s.setNewTime(false) }
 
 func (s *Segment) setNewTime(is bool) {
@@ -397,8 +396,8 @@ func (s *Segment) touch(f File, end Offset, durable bool) (err error) {
 	return err
 }
 
-// ErrTime: there is no space to move the time of a file before it is synced. Nothing has been
-// synced, and the sync may be repeated. It matches ErrNoSpace, too.
+// ErrTime: there is no space to move a file's time of modification before the file is synced.
+// Nothing has been synced, and the sync may be repeated. The error also matches ErrNoSpace.
 var ErrTime = errors.New("time of modification cannot be moved")
 
 // isWhole returns ErrShort if the file is shorter than the segment.
@@ -410,8 +409,8 @@ func (s *Segment) isWhole(f File) error {
 	return err
 }
 
-// Reserve makes sure that the file has its disk space, where the file system can do that. It
-// changes no byte. Lack of space matches ErrNoSpace.
+// Reserve makes sure that the file has its disk space, if the file system can do that. It changes
+// no byte. Lack of space matches ErrNoSpace.
 func (s *Segment) Reserve() error {
 	s.mu.Lock()
 	f := s.mu.file
@@ -425,7 +424,8 @@ func (s *Segment) Reserve() error {
 	return nil
 }
 
-// Links returns how many names the segment's file has; 0: it was removed, or has lost its own name.
+// Links returns the number of names of the segment's file. 0: the file was removed, or its own name
+// leads elsewhere.
 func (s *Segment) Links() (int, error) {
 	s.mu.Lock()
 	f := s.mu.file
@@ -436,8 +436,9 @@ func (s *Segment) Links() (int, error) {
 	return f.Links()
 }
 
-// Release closes the file: the segment is full and durable, or only read from now on. The mapping
-// stays, and cannot be stored to any more. What was released is looked at whole by an open Scan.
+// Release closes the file. The segment must be full and durable, or only read from now on. The
+// mapping stays, but becomes read-only. After Release, Scan reads every byte: only through the open
+// file can it skip what was never written.
 func (s *Segment) Release() error {
 	s.mu.Lock()
 	f := s.mu.file
@@ -449,8 +450,8 @@ func (s *Segment) Release() error {
 	return errors.Join(s.m.protect(), f.Close())
 }
 
-// Acquire keeps the segment mapped until the matching Drop. It returns false if it is unmapped
-// already.
+// Acquire keeps the segment mapped until the matching Drop. It returns false if the segment is
+// already unmapped.
 func (s *Segment) Acquire() bool {
 	for {
 		n := s.refs.Load()
@@ -463,7 +464,7 @@ func (s *Segment) Acquire() bool {
 	}
 }
 
-// Drop gives up what Acquire or Open gave. The last one unmaps the segment and closes its file.
+// Drop releases what Acquire or Open gave. The last Drop unmaps the segment and closes its file.
 func (s *Segment) Drop() error {
 	if s.refs.Add(-1) > 0 {
 		return nil

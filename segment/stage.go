@@ -8,15 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// Stage is where writers of a journal whose appends wait for a sync complete their frames: in
-// memory of the process. A sync moves all of them into the file at once, as a [Group], and only
-// then are they published. System calls write it: after a sync the first store to a mapped page is
-// a fault, and the next sync takes the permission to write from it again, with an interrupt to
-// every processor. A system call also moves the file's time of modification, as a store does not.
+// Stage is a buffer in the memory of the process, for journals whose appends wait for a sync: the
+// writer completes its frames there. A sync moves all of them into the file at once, as a [Group],
+// and only then are they published. System calls write the group. A store through the mapping would
+// cost more: after a sync, the first store to a page faults, and the next sync removes the
+// permission to write to the page again, with an interrupt to every processor. A system call also
+// moves the file's time of modification, which a store does not.
 //
 // A stage serves one writer at a time.
 type Stage struct {
-	// Ahead is how many bytes are worth moving while a sync is under way: see Large.
+	// Ahead is the number of bytes from which on a Move during a sync is worthwhile: see Large.
 	Ahead int
 
 	buf    []byte // the frames; the first one without its publication
@@ -31,10 +32,10 @@ type Stage struct {
 // keptStage is how large a buffer may be and stay, however little of it is used.
 const keptStage = 1 << 20
 
-// Staged returns how many bytes are staged. Anyone may call it.
+// Staged returns the number of staged bytes. It is safe for concurrent use.
 func (st *Stage) Staged() int64 { return st.staged.Load() }
 
-// Large reports whether Ahead bytes or more are staged. Anyone may call it.
+// Large reports whether Ahead bytes or more are staged. It is safe for concurrent use.
 func (st *Stage) Large() bool { return st.Staged() >= int64(st.Ahead) }
 
 // use makes the writer fill its frames on a stage from now on, after Discard. With nil it fills and
@@ -45,9 +46,8 @@ func (w *Writer) use(st *Stage) {
 	st.Discard()
 }
 
-// Discard drops what is staged, of whichever writer, after a Move that is under way: then nothing
-// touches its segment any more. It excludes appends and Take as they exclude each other. st may be
-// nil.
+// Discard drops what is staged, by any writer, after a running Move. Then nothing accesses its
+// segment any more. Like Append and Take, it is for one goroutine at a time. st may be nil.
 func (st *Stage) Discard() {
 	if st == nil {
 		return
@@ -90,7 +90,7 @@ func (st *Stage) publish(f []byte, word uint64) {
 	le.PutUint64(f, word)
 }
 
-// Group is what was staged when it was taken. The zero group is empty.
+// Group holds the frames that Writer.Take has taken from a stage. The zero group is empty.
 type Group struct {
 	w    *Writer
 	buf  []byte
@@ -100,8 +100,8 @@ type Group struct {
 	next Seq
 }
 
-// Take takes what is staged, for Move, which must follow. It waits until the group before has been
-// moved. Like an append, it is for one goroutine at a time.
+// Take takes the staged frames as a group, for Move, which must follow. It waits until the previous
+// group has been moved. Like an append, it is for one goroutine at a time.
 func (w *Writer) Take() Group {
 	if w.stage == nil {
 		return Group{}
@@ -110,7 +110,8 @@ func (w *Writer) Take() Group {
 	return w.take()
 }
 
-// Wait waits until no group is being moved: Take after that does not, as a rule. st may be nil.
+// Wait waits until no group is being moved, so that a Take after it usually does not wait. st may
+// be nil.
 func (st *Stage) Wait() {
 	if st != nil {
 		st.moving.Lock()
@@ -134,9 +135,10 @@ func (w *Writer) take() Group {
 	return g
 }
 
-// Move puts the frames into the file and publishes them, while others may go on to append. The
-// error is a *FaultError, or that of the file system. It must not be repeated: the writer is as
-// after a failed append, and every later Move returns the same error.
+// Move writes the group's frames into the file and publishes them. Appends may run concurrently.
+// The error is a *FaultError, or that of the file system. After an error, Move must not be
+// repeated: the writer is in the state after a failed append, and every later Move returns the same
+// error.
 func (g Group) Move() error {
 	if g.w == nil {
 		return nil

@@ -1,6 +1,6 @@
 package segment
 
-// NewStandIn returns the segment that the link in the file JOURNAL stands for (FORMAT.md §6): it
+// NewStandIn returns the segment that the link in the file JOURNAL stands for (FORMAT.md §6). It
 // has an ordinal and a link, but no file and no records. path is that of JOURNAL.
 func NewStandIn(path string, journal ID, ordinal uint64, l Link) *Segment {
 	s := &Segment{
@@ -13,11 +13,11 @@ func NewStandIn(path string, journal ID, ordinal uint64, l Link) *Segment {
 }
 
 // IsStandIn reports whether the segment has no file: see NewStandIn. The format allows no segment
-// that is as small.
+// as small as that.
 func (s *Segment) IsStandIn() bool { return s.Size == 0 }
 
-// StandInScan is what a scan of a stand-in says. Everything before it is durable, and nothing
-// follows: it ends as a journal does that was closed.
+// StandInScan returns the scan of a stand-in. Everything before it is durable, and nothing follows:
+// it ends like a journal that was closed.
 func StandInScan(l Link) *Scan {
 	return &Scan{
 		Link: l, HasLink: true, LinkEnd: LinkEnd, LiveAt: FirstFrame, End: LinkEnd, Next: l.Base,

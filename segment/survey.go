@@ -20,8 +20,8 @@ type Stretch struct {
 	OpenAt Offset
 	Open   Seq
 
-	// HeadEnd is the seq after the last record of a batch that the stretch begins in, or with, after
-	// damage: how many records of that batch precede the stretch is not known. 0 if there is none.
+	// HeadEnd is not 0 if the stretch begins, after damage, in or with a batch. It is the seq after
+	// that batch's last record. The number of its records before the stretch is not known.
 	HeadEnd Seq
 
 	// Stop says why the frame at To is not valid: ErrHole if nothing is written there. It is nil
@@ -45,12 +45,12 @@ type Survey struct {
 	// the page in which the frames end are not taken into account.
 	DataEnd Offset
 
-	// GaveUp, if not 0, is the offset from which on no frames were searched: the file has more
-	// damaged places, or more bytes that look like frames, than any damage leaves.
+	// GaveUp, if not 0, is the offset from which on no frames were searched. The file has more
+	// damaged ranges, or more bytes that look like frames, than any damage leaves.
 	GaveUp Offset
 }
 
-// Unused reports whether nothing was ever written to the segment but its identity.
+// Unused reports whether the segment contains nothing but its identity.
 func (s *Survey) Unused() bool {
 	return !s.HasLink && len(s.Stretches) == 0 && s.DataEnd <= FirstFrame
 }
@@ -62,7 +62,8 @@ const (
 	falseFrames = 8
 )
 
-// ReadLinkAt reads the link of a segment's file. It returns why the first frame is not a valid one.
+// ReadLinkAt reads the link of a segment's file. The error says why the first frame is not a valid
+// link.
 func ReadLinkAt(r io.ReaderAt, size int64, id *Identity) (Link, error) {
 	w := surveyor{pages: pages{r: r, end: Offset(size)}, id: id}
 	h, err := w.frame(FirstFrame)
@@ -80,12 +81,13 @@ func ReadLinkAt(r io.ReaderAt, size int64, id *Identity) (Link, error) {
 }
 
 // TakeSurvey reads the first limit bytes of a segment's file and finds every frame in them that
-// verifies. After a frame that is not valid it tries every multiple of 8: the checksum binds a
-// frame to the salt of its segment and to its offset, so a payload that holds a copy of a frame
-// does not verify, and a frame's seq must be one that the records in between can have led to.
+// verifies. After a frame that is not valid, it tries every multiple of 8. A payload that contains
+// a copy of a frame does not verify there, because the checksum binds a frame to its offset and to
+// the salt of its segment. A frame's seq must also be one that the records in between can have led
+// to.
 //
-// It takes time linear in limit, and memory for what it returns. Bytes that cannot be read count as
-// damaged. The only error is ErrVersion: a frame that newer software made.
+// It takes time linear in limit, and memory for its result. Bytes that cannot be read count as
+// damaged. The only error is ErrVersion: newer software made a frame.
 func TakeSurvey(r io.ReaderAt, limit int64, id *Identity) (*Survey, error) {
 	w := surveyor{pages: pages{r: r, end: Offset(limit)}, id: id, budget: falseFrames * limit}
 	last, err := w.stretch(FirstFrame)
@@ -374,15 +376,15 @@ type readError struct{ err error }
 func (e *readError) Error() string { return "cannot be read: " + e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-// FileRecord is one record as [ReadStretch] reads it.
+// FileRecord is a record that ReadStretch reads.
 type FileRecord struct {
 	Seq     Seq
 	Payload []byte // valid until the next one is read
-	Batch   bool   // its batch goes on with the next record
+	Batch   bool   // the next record is of the same batch
 }
 
 // ReadStretch reads the records of a stretch of a survey and calls fn with each, until fn returns
-// false. A frame that does not verify any more is an error.
+// false. If a frame no longer verifies, it returns an error.
 func ReadStretch(r io.ReaderAt, id *Identity, s *Stretch, fn func(*FileRecord) bool) error {
 	w := surveyor{pages: pages{r: r, end: s.To}, id: id}
 	next := s.First

@@ -6,12 +6,12 @@ import (
 )
 
 // Writer appends frames to a segment: it reserves space, fills it, and publishes it with one atomic
-// store. With a [Stage] the last step is [Group.Move]'s; the link and the seal, with its index, are
-// groups of their own. One goroutine at a time may use it. Records and marks go into a recycled
-// segment with a stage only.
+// store. With a [Stage], Group.Move does the last step; the link, and the seal with its index, are
+// groups of their own. Only one goroutine at a time may use a writer. A recycled segment needs a
+// stage for records and marks.
 //
-// Any error, but those of AppendFunc's function, is a *FaultError, or, where frames are written by
-// system calls, that of the file system; the writer must not be used any more after it.
+// Every error is a *FaultError or, if system calls write the frames, one of the file system, unless
+// AppendFunc's function returned it. After an error the writer must not be used any more.
 type Writer struct {
 	s       *Segment
 	stage   *Stage // where frames are filled; nil: in the mapping
@@ -31,8 +31,8 @@ type Writer struct {
 	}
 }
 
-// NewWriter returns a writer for a prepared segment, whose first frame is the link. It fills frames
-// on the stage, after [Stage.Discard]; if that is nil, in the mapping.
+// NewWriter returns a writer for a prepared segment, and writes the link as its first frame. The
+// writer fills frames on the stage, after Stage.Discard, or in the mapping if st is nil.
 func NewWriter(s *Segment, l Link, st *Stage) (w *Writer, err error) {
 	w = &Writer{s: s, first: LinkEnd, at: FirstFrame, next: l.Base, limit: recordLimit(s.Size)}
 	w.setTime(l.Time)
@@ -50,7 +50,7 @@ func NewWriter(s *Segment, l Link, st *Stage) (w *Writer, err error) {
 	return w, nil
 }
 
-// ResumeWriter returns a writer that goes on behind a scan's clean end. For the stage see
+// ResumeWriter returns a writer that continues after a scan's clean end. For the stage see
 // NewWriter.
 func ResumeWriter(s *Segment, sc *Scan, st *Stage) *Writer {
 	w := &Writer{
@@ -77,11 +77,11 @@ func (w *Writer) Position() Position { return Position{w.s.Ordinal, w.at} }
 // Next returns the seq that the next record gets.
 func (w *Writer) Next() Seq { return w.next }
 
-// Empty reports whether nothing has been appended but the link.
+// Empty reports whether the link is the only frame.
 func (w *Writer) Empty() bool { return w.at == w.first }
 
-// Fits reports whether records whose frames take n bytes fit, with one mark beside them if asked
-// for, and another one behind all that.
+// Fits reports whether records whose frames take n bytes fit, together with a mark if mark is set,
+// and another mark after all that.
 func (w *Writer) Fits(n int64, mark bool) bool {
 	if mark {
 		n += markFrame
@@ -106,7 +106,7 @@ func (w *Writer) Append(payload []byte, crc uint32) (err error) {
 }
 
 // AppendFunc appends a record of n bytes that fn writes. If fn fails or panics, nothing is
-// appended; what fn returns is refused.
+// appended. refused is the error that fn returned.
 func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err error) {
 	defer w.catch("append", debug.SetPanicOnFault(true), &err)
 	w.begin(FrameSize(int64(n)))
@@ -123,7 +123,7 @@ func (w *Writer) AppendFunc(n int, fn func(dst []byte) error) (refused, err erro
 }
 
 // AppendBatch appends the payloads as one batch: readers see all of its records at once, and after
-// a crash all or none are there. crcs are their checksums. They must fit.
+// a crash all of them exist or none. crcs are their checksums. They must fit.
 func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	switch len(payloads) {
 	case 0:
@@ -172,8 +172,8 @@ func (w *Writer) AppendBatch(payloads [][]byte, crcs []uint32) (err error) {
 	return nil
 }
 
-// Mark appends a mark. It returns false, and does nothing, if there is no room for it beside the
-// seal.
+// Mark appends a mark. If there is no room for it besides the seal, Mark does nothing and returns
+// false.
 func (w *Writer) Mark(m Mark) (ok bool, err error) {
 	if w.at > w.limit {
 		return false, nil
@@ -185,8 +185,8 @@ func (w *Writer) Mark(m Mark) (ok bool, err error) {
 	return true, w.control(KindMark, markPayload, m.encode)
 }
 
-// Seal writes the sparse index and the last frame, which names the successor. The index is there
-// before the seal is. What is staged must have been moved.
+// Seal writes the sparse index and then the last frame, which names the successor. Staged frames
+// must have been moved before.
 func (w *Writer) Seal(succ *Identity) (err error) {
 	w.stage = nil
 	defer w.s.catch("seal", debug.SetPanicOnFault(true), &err)
