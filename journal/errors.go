@@ -32,8 +32,8 @@ var (
 	// ErrTooLarge: the record or batch does not fit in one segment; use larger segments, or split it.
 	// Or the journal has 20,000 segments; truncate it.
 	ErrTooLarge = errors.New("too large for a segment")
-	// ErrOptions: an option has an invalid value or does not apply, or the seq for Reset is out of
-	// range.
+	// ErrOptions: an option has an invalid value or does not apply, the seq for Reset is out of
+	// range, or the size for AppendFunc is negative.
 	ErrOptions = errors.New("bad option")
 	// ErrFailed: a sync or a store failed earlier. The journal acknowledges nothing more. Close it and
 	// open it again: every record that Open then finds is durable. The error wraps the first failure.
@@ -61,5 +61,6 @@ var (
 )
 
 // CorruptError says where data that was acknowledged as durable is damaged: the file, the segment,
-// the offset, and the first seq affected.
+// the offset, and the first seq that may be affected, 0 if that is not known. See
+// [segment.CorruptError] for its fields.
 type CorruptError = segment.CorruptError

@@ -31,11 +31,11 @@ type Record struct {
 }
 
 // Journal is an open journal. Any number of goroutines may use it at once.
-//
-// Locks are taken in this order: the syncer's turn, mu, the factory's lock. An append holds mu
-// only. A structural change (truncation, reset, close) holds the turn. A sync takes mu twice,
-// briefly, and holds no lock while the disk works.
 type Journal struct {
+	// Locks are taken in this order: the syncer's turn, mu, the factory's lock. An append holds mu
+	// only. A structural change (truncation, reset, close) holds the turn. A sync takes mu twice,
+	// briefly, and holds no lock while the disk works.
+
 	fsys     segment.FS
 	dir      string
 	opts     Options
@@ -424,7 +424,8 @@ func (j *Journal) resume(scan *segment.Scan) error {
 	return err
 }
 
-// Report describes what Open found.
+// Report describes what Open found, and does not change afterwards. Its Tail is the torn tail that
+// was cut off, or nil. See [recovery.Report].
 func (j *Journal) Report() *recovery.Report { return j.report }
 
 // First returns the seq of the oldest record. If there is no record, it returns the seq that the

@@ -94,7 +94,8 @@ type Options struct {
 	MustExist bool
 
 	// ReadDamaged makes OpenReadOnly open a corrupt journal, to read the records before the damage.
-	// Records then ends with the *CorruptError. Open refuses a corrupt journal in any case.
+	// Records then ends with the *CorruptError. If a segment is missing, or damaged where it begins,
+	// no record may be readable: Salvage finds more. Open refuses a corrupt journal in any case.
 	ReadDamaged bool
 
 	// FileMode is the mode of the files of a new journal; 0 means 0600. Only the bits for reading and
@@ -117,6 +118,8 @@ type Options struct {
 	sized bool // SegmentSize was given
 
 	// Logger gets messages about opening and about work in the background. nil: nothing is logged.
+	// Levels: Debug for each new segment; Info for what Open changes; Warn for what Open finds, and
+	// for background work that failed while the journal goes on; Error when the journal fails.
 	// Another goroutine calls the Logger, message by message in order, so the Logger may use the
 	// journal. The last messages may come after Close has returned.
 	Logger *zap.Logger

@@ -15,9 +15,11 @@ import (
 // the files themselves prove to be durable. o may be nil; only VerifyOnOpen, ReadDamaged, Unlocked
 // and Logger apply.
 //
-// Records that the writer truncates later stay readable until Close. Errors: ErrNotExist,
-// ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving, ErrFileLocked, and those
-// of the file system.
+// To see newer records, open the journal again. Records that the writer truncates later stay
+// readable until Close.
+//
+// Errors: ErrNotExist, ErrNotJournal, ErrCorrupt (unless ReadDamaged), ErrVersion, ErrMoving,
+// ErrFileLocked, and those of the file system.
 func OpenReadOnly(dir string, o *Options) (*Journal, error) {
 	opts, err := o.forOpen(dir, forReading)
 	if err != nil {

@@ -5,7 +5,8 @@ import "mmjournal/recovery"
 // Salvage finds every intact record of the journal in a directory, whatever else is damaged or
 // missing, and says which records are missing and why. It takes no lock and changes nothing. No
 // writer may be active. Damage is not an error: Salvage returns those of the file system,
-// ErrNotExist, ErrNotJournal and ErrVersion. [recovery.Salvage] lists the rules.
+// ErrNotExist, ErrNotJournal and ErrVersion. [recovery.Salvage] lists the rules, and
+// [recovery.Salvaged] the fields of the result.
 func Salvage(dir string, o SalvageOptions) (*Salvaged, error) { return recovery.Salvage(dir, o) }
 
 type (

@@ -34,7 +34,8 @@ const maxYields = 3
 
 // Sync makes every record durable that was appended before the call. When ctx ends, Sync returns
 // the error of ctx at once, even if the disk does not respond. A sync that has begun goes on in the
-// background; if it fails, the journal fails.
+// background; if it fails, the journal fails. If every record is durable already, Sync returns nil,
+// even if ctx has ended.
 //
 // Errors: ErrFailed if a sync has failed, now or earlier; ErrClosed; ErrReadOnly; those of ctx.
 func (j *Journal) Sync(ctx context.Context) error {
