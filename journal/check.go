@@ -26,7 +26,7 @@ func (j *Journal) checkDirectory() error {
 func (j *Journal) checkSegment(seg *segment.Segment) error {
 	n, err := seg.Links()
 	if err == nil && n == 0 {
-		err = fmt.Errorf("%s: %w: the file was removed or replaced", seg.Path(), ErrReplaced)
+		err = fmt.Errorf("%s: %w: its file has no name any more", seg.Path(), ErrReplaced)
 	}
 	if err != nil {
 		return j.fail(err)

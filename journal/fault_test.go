@@ -55,7 +55,7 @@ func TestForeignFiles(t *testing.T) {
 		put(beside)
 		j := mustOpen(t, beside, smallSegments)
 		mustAppend(t, j, []byte("a record"))
-		shown := strings.TrimSuffix(name, "/") + " is not a journal's file"
+		shown := strings.TrimSuffix(name, "/") + " is not a file of the journal"
 		if w := j.Report().Warnings; !slices.Contains(w, shown) {
 			t.Errorf("%s: warnings %q", name, w)
 		}

@@ -16,7 +16,7 @@ var (
 	// ErrNotExist: the directory does not exist, or contains no journal.
 	ErrNotExist = errors.New("no journal here")
 	// ErrNotJournal: the directory contains files that do not belong to a journal.
-	ErrNotJournal = errors.New("there are files that are not a journal's")
+	ErrNotJournal = errors.New("the directory has files that do not belong to a journal")
 )
 
 // file is one segment file of a directory.

@@ -56,7 +56,7 @@ func TestNames(t *testing.T) {
 				t.Errorf("%q: %v, %v", name, st.Err, st.Foreign)
 			}
 			warned := slices.ContainsFunc(st.Report.Warnings, func(w string) bool {
-				return strings.Contains(w, name+" is not a journal's file")
+				return strings.Contains(w, name+" is not a file of the journal")
 			})
 			if warned != (want == suspect || want == foreign) {
 				t.Errorf("%q: warnings %q", name, st.Report.Warnings)
@@ -216,8 +216,9 @@ func TestIrregular(t *testing.T) {
 		{"a FIFO above", name(9), func(p string) error { return syscall.Mkfifo(p, 0o600) },
 			"no regular file", false, 5},
 		{"JOURNAL", "JOURNAL", link(".moved"), "not a regular file", false, 5},
-		{"LOCK", "LOCK", link(".moved"), "LOCK is not a journal's file", false, 5},
-		{"a temporary file", name(3) + ".tmp", link(".moved"), ".tmp is not a journal's file", false, 5},
+		{"LOCK", "LOCK", link(".moved"), "LOCK is not a file of the journal", false, 5},
+		{"a temporary file", name(3) + ".tmp", link(".moved"), ".tmp is not a file of the journal",
+			false, 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			osDir := t.TempDir()

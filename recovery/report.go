@@ -324,11 +324,11 @@ func (r *Report) addWarnings(st *State) {
 			"%s is not a part of the journal: JOURNAL has a link of that ordinal", name))
 	}
 	for _, name := range st.dir.foreign {
-		r.Warnings = append(r.Warnings, printable(name)+" is not a journal's file")
+		r.Warnings = append(r.Warnings, printable(name)+" is not a file of the journal")
 	}
 	for _, name := range st.dir.suspect {
-		r.Warnings = append(r.Warnings, printable(name)+" is not a journal's file, though it is named "+
-			"like one: nothing can write to the journal until it is moved away")
+		r.Warnings = append(r.Warnings, printable(name)+" is not a file of the journal, though it is "+
+			"named like one: nothing can write to the journal until it is moved away")
 	}
 	for _, f := range st.dir.files {
 		if f.stray != "" && !st.s.brokenIn(f) {

@@ -90,7 +90,7 @@ func (s *salvage) list() error {
 		switch {
 		case class == foreign, class == suspect, class == own && e.Type() != 0:
 			stranger = e.Name()
-			s.warn("%s is not a journal's file", printable(stranger))
+			s.warn("%s is not a file of the journal", printable(stranger))
 		case isSegment:
 			if err := s.add(e.Name(), ordinal); err != nil {
 				return err
@@ -102,7 +102,7 @@ func (s *salvage) list() error {
 	case len(s.files) > 0 || !errors.Is(d.badFile, segment.ErrMissing):
 		return nil
 	case stranger != "":
-		return fmt.Errorf("%s: %w: %q", s.path, ErrNotJournal, stranger)
+		return fmt.Errorf("%s: %w: %q, and no journal", s.path, ErrNotJournal, stranger)
 	}
 	return fmt.Errorf("%s: %w", s.path, ErrNotExist)
 }

@@ -81,7 +81,8 @@ func scanOnce(fsys segment.FS, path string, full bool) (st *State, err error) {
 	empty := len(d.files) == 0 && d.journal == nil && d.newer == nil
 	switch {
 	case empty && len(d.foreign)+len(d.suspect) > 0:
-		return nil, fmt.Errorf("%s: %w: %q", path, ErrNotJournal, append(d.foreign, d.suspect...)[0])
+		return nil, fmt.Errorf("%s: %w: %q, and no journal", path, ErrNotJournal,
+			append(d.foreign, d.suspect...)[0])
 	case empty && errors.Is(d.badFile, segment.ErrMissing):
 		return nil, fmt.Errorf("%s: %w", path, ErrNotExist)
 	}

@@ -235,7 +235,7 @@ func TestDemoOfAWriterThatFails(t *testing.T) {
 	writeFile(t, filepath.Join(d.writer.dir, "something"), "")
 	for _, step := range []func(context.Context) error{d.writeAndKill, d.recoverAndResume} {
 		err := step(t.Context())
-		if exitCode(err) != exitOther || !strings.Contains(err.Error(), "not a journal") {
+		if exitCode(err) != exitOther || !strings.Contains(err.Error(), "do not belong to a journal") {
 			t.Errorf("%v", err)
 		}
 	}

@@ -169,7 +169,7 @@ var conditions = []condition{
 		dir := t.TempDir()
 		put(t, dir, "notes.txt", nil)
 		return dir
-	}, codes{3, 3, 3, 3, 3}, "not a journal", "", ""},
+	}, codes{3, 3, 3, 3, 3}, "do not belong to a journal", "", ""},
 }
 
 func put(t *testing.T, dir, name string, content []byte) {
