@@ -427,6 +427,7 @@ func TestClosed(t *testing.T) {
 	for name, err := range map[string]error{
 		"Append":        second(j.Append(nil)),
 		"AppendBatch":   second(j.AppendBatch([][]byte{nil})),
+		"no batch":      second(j.AppendBatch(nil)),
 		"AppendFunc":    second(j.AppendFunc(0, func([]byte) error { return nil })),
 		"Sync":          j.Sync(ctx),
 		"Read":          func() error { _, err := j.Read(1, nil); return err }(),

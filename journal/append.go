@@ -129,7 +129,7 @@ func (b *buffer) free() {
 // Otherwise AppendBatch is like Append.
 func (j *Journal) AppendBatch(payloads [][]byte) (first Seq, err error) {
 	if len(payloads) == 0 {
-		return 0, nil
+		return 0, j.usable()
 	}
 	var few [32]uint32
 	crcs, size, err := j.checkBatch(payloads, few[:0])

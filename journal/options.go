@@ -99,14 +99,15 @@ type Options struct {
 	ReadDamaged bool
 
 	// FileMode is the mode of the files of a new journal; 0 means 0600. Only the bits for reading and
-	// writing count. If the process is root, these files get the directory's owner and group. New
-	// files of an existing journal get the mode, owner and group of its file JOURNAL.
+	// writing count; the owner needs both. If the process is root, these files get the directory's
+	// owner and group. New files of an existing journal get the mode, owner and group of its file
+	// JOURNAL.
 	FileMode fs.FileMode
 
 	// Unlocked makes Open and OpenReadOnly work without locks, for file systems on which flock(2)
 	// fails. (Without this option, Open and OpenReadOnly fail there.) The price: a second writer is
-	// not detected, and two writers destroy the journal. And no writer may set Spares, because it
-	// could not detect readers. The caller must make sure that there is only one writer.
+	// not detected, and two writers destroy the journal. Spares is refused, because the writer could
+	// not detect readers. The caller must make sure that there is only one writer.
 	Unlocked bool
 
 	// NoDirSync accepts file systems that cannot sync a directory; without this option, Open fails
@@ -189,6 +190,7 @@ func (o *Options) useless(by opener) (name, why string) {
 		{by == inMemory && o.VerifyOnOpen, "VerifyOnOpen", files},
 		{o.Durability != Synced && o.Spares > 0, "Spares", "needs Durability Synced"},
 		{o.Durability != Interval && o.SyncInterval > 0, "SyncInterval", "needs Durability Interval"},
+		{o.Unlocked && o.Spares > 0, "Spares", "needs locks, to detect readers, and Unlocked is set"},
 	} {
 		if c.set {
 			return c.name, c.why
@@ -227,6 +229,10 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.FileMode&^fs.ModePerm != 0 {
 		return c, fmt.Errorf("%w: FileMode %v is more than permissions", ErrOptions, c.FileMode)
+	}
+	if c.FileMode != 0 && c.FileMode&0o600 != 0o600 {
+		return c, fmt.Errorf("%w: FileMode %v: the owner must be able to read and to write",
+			ErrOptions, c.FileMode)
 	}
 	if c.SyncInterval < 0 {
 		return c, fmt.Errorf("%w: SyncInterval %v", ErrOptions, c.SyncInterval)

@@ -9,11 +9,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"mmjournal/segment"
 )
 
 func main() {
@@ -69,6 +72,7 @@ func (a *app) rootCommand() *cobra.Command {
 			return usagef("a command is needed; see journaltool --help")
 		},
 	}
+	root.Version = version()
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "output format: text or json")
@@ -90,6 +94,21 @@ func (a *app) rootCommand() *cobra.Command {
 		}
 	}
 	return root
+}
+
+// version returns the module's version, and the one of the source that it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && !strings.Contains(v, s.Value[:min(12, len(s.Value))]) {
+			v += " " + s.Value
+		}
+	}
+	return fmt.Sprintf("%s, format version %d, %s", v, segment.Version, info.GoVersion)
 }
 
 // flagError says what is wrong with a flag, in the words of the command line.

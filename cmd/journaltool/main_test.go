@@ -196,6 +196,15 @@ func (tr *transcript) check(t *testing.T, name string) {
 	}
 }
 
+// TestVersion: --version says which source and which format.
+func TestVersion(t *testing.T) {
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"--version"}, strings.NewReader(""), &out, &errs)
+	if code != exitIntact || errs.Len() > 0 || !strings.Contains(out.String(), "format version 1,") {
+		t.Errorf("exit code %d\n%s%s", code, &out, &errs)
+	}
+}
+
 func TestHelpHasExamples(t *testing.T) {
 	verbs := []string{"append", "cat", "info", "segments", "verify", "truncate", "salvage"}
 	for _, verb := range verbs {
