@@ -35,10 +35,10 @@ exist.
 --whole: the whole input is one record, which may be empty.
 --framed: a length of 4 bytes, little-endian, and that many bytes; repeated.
 
-The last line of the output says "appended COUNT first F last L": these records are durable. It is
-also printed after an error in the input, for the records before it, and after SIGINT or SIGTERM: an
-item that was not read completely is not appended then. If nothing was appended, F is the next seq
-and L is F-1.
+The last line of the output says "appended COUNT first F last L": these records are durable. After
+an error in the input, it counts the records before the error. After SIGINT or SIGTERM, append also
+prints it, and does not append an item that it has not read completely. If nothing was appended, F
+is the next seq and L is F-1.
 
 --durability says when a record is acknowledged. "published", the default here: when readers can see
 it, with one sync at the end. "synced", the default of the library: when it is durable, one sync for

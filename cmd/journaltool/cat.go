@@ -60,8 +60,8 @@ every requested record precedes the damage. If a segment is missing or its first
 damaged, that can be none: salvage finds more. Damage that a quick check does not find (see info,
 verify) is only found by reading it.
 
-After SIGINT or SIGTERM, cat ends after a whole record and the exit code is 3. If the reader of the
-output goes away (cat DIR | head), that is no error.`,
+After SIGINT or SIGTERM, cat ends after a whole record and the exit code is 3. It is not an error if
+the reader of the output closes it (cat DIR | head).`,
 		Example: `  journaltool cat --from 1000 -n 10 ./log
   journaltool cat --format json ./log | jq .text`,
 		Args: oneDir,

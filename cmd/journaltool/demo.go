@@ -34,10 +34,10 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Write, kill, recover, resume, verify: in seconds",
 		Long: "Demo appends every line of the Go source code on this machine to a journal, kills the\n" +
 			"writing process with SIGKILL half-way, lets a second process recover the journal and\n" +
-			"resume after the last record, and checks that every line is there, byte for byte.\n\n" +
-			"The journal is made in DIR, which must be new or empty, and is kept. Without DIR it\n" +
-			"is made in a temporary directory and removed at the end.\n\n" +
-			"Exit codes: 0 everything is there, 1 something was lost, 2 usage, 3 anything else.",
+			"resume after the last record, and checks every line, byte for byte.\n\n" +
+			"Demo creates the journal in DIR, which must be new or empty, and keeps it. Without DIR\n" +
+			"it creates a temporary directory and removes it at the end.\n\n" +
+			"Exit codes: 0 no line was lost, 1 a line was lost, 2 usage, 3 anything else.",
 		Example: "  journaltool demo\n" +
 			"  journaltool demo /tmp/demo && journaltool info /tmp/demo\n" +
 			"  journaltool demo -o json",

@@ -59,9 +59,9 @@ names files of other journals and copies of segments under a wrong name; they co
 If the damage is between records, verify says "corrupt" and salvage still copies every record: then
 nothing is missing, and the exit code is 0.
 
-It takes no lock and never writes to DIR. Stop the writer first: changes that it makes look like
-damage. The exit code is 1 if records are missing that had been acknowledged as durable, or may have
-been, and 0 if none are. The manifest is written last: without one, OUT is not complete.`,
+It takes no lock and never writes to DIR. Stop the writer first: its changes look like damage. The
+exit code is 1 if missing records had been acknowledged as durable, or may have been; otherwise it
+is 0. The manifest is written last: without one, OUT is not complete.`,
 		Example: `  journaltool salvage ./log --to ./salvaged
   journaltool salvage ./log --to ./salvaged -o json | jq .missing`,
 		Args: oneDir,
