@@ -277,21 +277,56 @@ func (d *Directory) name(op, path string) (string, error) {
 	return name, nil
 }
 
-// ReadDir implements [FS].
-func (d *Directory) ReadDir(dir string) ([]fs.DirEntry, error) {
+// listTries is how often a directory may change while it is listed.
+const listTries = 20
+
+// ReadDir implements [FS]. The system reads a directory piece by piece: while a writer makes one
+// file and removes another, a list may have neither. So a list counts if the names are the same
+// before and after, unless they never are.
+func (d *Directory) ReadDir(dir string) (list []fs.DirEntry, err error) {
 	if filepath.Clean(dir) != d.path {
 		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: fs.ErrInvalid}
 	}
+	names, err := d.names()
+	if err != nil {
+		return nil, err
+	}
+	for range listTries {
+		if list, err = d.entries(names); err != nil {
+			return nil, err
+		}
+		now, err := d.names()
+		if err != nil {
+			return nil, err
+		}
+		if len(list) == len(names) && slices.Equal(now, names) {
+			break
+		}
+		names = now
+	}
+	return list, nil
+}
+
+// names returns the names in the directory, sorted.
+func (d *Directory) names() ([]string, error) {
 	fd, err := openRetry(d.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: err}
+		return nil, &fs.PathError{Op: "readdir", Path: d.path, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), dir)
-	names, err := f.Readdirnames(-1)
+	f := os.NewFile(uintptr(fd), d.path)
+	names, err := readNames(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	slices.Sort(names)
+	return names, nil
+}
+
+// readNames reads the names of a directory; tests change the directory meanwhile.
+var readNames = func(f *os.File) ([]string, error) { return f.Readdirnames(-1) }
+
+// entries returns what kind of file each name has, if it is there still.
+func (d *Directory) entries(names []string) ([]fs.DirEntry, error) {
 	list := make([]fs.DirEntry, 0, len(names))
 	for _, name := range names {
 		var st unix.Stat_t
@@ -302,7 +337,7 @@ func (d *Directory) ReadDir(dir string) ([]fs.DirEntry, error) {
 			continue // removed since
 		}
 		if err != nil {
-			return nil, &fs.PathError{Op: "stat", Path: filepath.Join(dir, name), Err: err}
+			return nil, &fs.PathError{Op: "stat", Path: filepath.Join(d.path, name), Err: err}
 		}
 		list = append(list, dirEntry{name, fileType(uint32(st.Mode))}) //nolint:unconvert // differs
 	}

@@ -329,3 +329,35 @@ func TestNoDirSync(t *testing.T) {
 		t.Error("with the option, any failure is none")
 	}
 }
+
+// TestReadDirWhileChanging: a writer makes a file, and then removes the one before it, while the
+// directory is listed: before the names are read, or after that. One of the files is always there,
+// so the list has one.
+func TestReadDirWhileChanging(t *testing.T) {
+	defer func(read func(*os.File) ([]string, error)) { readNames = read }(readNames)
+	for _, changes := range []int{1, 2, 5, 1000} {
+		dir := t.TempDir()
+		d, _ := openDirectory(t, dir, DirOptions{})
+		name := func(n int) string { return filepath.Join(dir, FileName(uint64(n))) }
+		n, read := 1, readNames
+		if err := os.WriteFile(name(n), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		readNames = func(f *os.File) ([]string, error) {
+			names, err := read(f)
+			if n <= changes {
+				n++
+				err = errors.Join(err, os.WriteFile(name(n), nil, 0o600), os.Remove(name(n-1)))
+			}
+			return names, err
+		}
+		list, err := d.ReadDir(dir)
+		readNames = read
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) != 1 && changes < listTries {
+			t.Errorf("%d changes: %d files", changes, len(list))
+		}
+	}
+}
