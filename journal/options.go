@@ -244,8 +244,8 @@ func (o *Options) withDefaults() (Options, error) {
 // holds.
 func MaxRecord(segmentSize int64) int64 { return segment.MaxRecord(roundUp(segmentSize)) }
 
-// MaxBatch returns how many bytes a batch may take in a segment of segmentSize bytes: the sum of
-// FrameSize over its payloads.
+// MaxBatch returns the number of bytes that a batch may take in a segment of segmentSize bytes: the
+// sum of FrameSize over its payloads.
 func MaxBatch(segmentSize int64) int64 { return segment.MaxBatch(roundUp(segmentSize)) }
 
 // roundUp returns the size that a segment really gets.
@@ -253,6 +253,6 @@ func roundUp(size int64) int64 {
 	return (size + segment.SizeUnit - 1) / segment.SizeUnit * segment.SizeUnit
 }
 
-// FrameSize returns how many bytes of a segment a payload of n bytes takes: n + 16, rounded up to a
-// multiple of 8.
+// FrameSize returns the number of bytes that a payload of n bytes takes in a segment: n + 16,
+// rounded up to a multiple of 8.
 func FrameSize(n int) int64 { return segment.FrameSize(int64(n)) }

@@ -154,7 +154,7 @@ func MaxRecord(size int64) int64 {
 	return min(MaxBatch(size)-HeaderSize, maxFrame-HeaderSize)
 }
 
-// FrameSize returns how many bytes of a segment a record with a payload of n bytes takes.
+// FrameSize returns the number of bytes that a record with a payload of n bytes takes in a segment.
 func FrameSize(n int64) int64 { return pad8(n + HeaderSize) }
 
 func pad8[T ~int | ~int64 | ~uint64](n T) T { return (n + 7) &^ 7 }

@@ -164,7 +164,7 @@ func (s *Segment) ReadLink() (l Link, ok bool, err error) {
 	return l, ok, nil
 }
 
-// SealSize is how many bytes a seal's frame takes.
+// SealSize is the number of bytes that a seal's frame takes.
 const SealSize = Offset(sealFrame)
 
 // ReadSeal returns the seal whose frame ends at end, or nil if there is none.
