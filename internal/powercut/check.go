@@ -9,25 +9,27 @@ import (
 // Model is what is known about a journal at one point of the log: what has to be there after a
 // crash, and what may be.
 type Model struct {
-	first   uint64
-	durable uint64          // everything up to this seq has been acknowledged
-	known   map[uint64]ID   // records whose seq is known, because their append has returned
-	flying  map[uint64][]ID // appends that have begun and not returned, by Op
-	cuts    map[uint64]bool // seqs behind which a batch may break off, because it was truncated
-	changes []Mark          // structural operations that have begun and not returned
-	opens   int             // how often Open has returned
+	first     uint64
+	durable   uint64                       // everything up to this seq has been acknowledged
+	known     map[uint64]ID                // by seq, of appends that have returned
+	flying    map[uint64][]ID              // appends that have begun and not returned, by Op
+	cuts      map[uint64]bool              // seqs after which a truncation may cut a batch
+	changes   []Mark                       // structural operations that have begun and not returned
+	opens     int                          // how often Open has returned
+	snapshots map[string]map[string]uint64 // sums of their files, by directory
 }
 
 func newModel() *Model {
 	return &Model{
 		first: 1, known: map[uint64]ID{}, flying: map[uint64][]ID{}, cuts: map[uint64]bool{},
+		snapshots: map[string]map[string]uint64{},
 	}
 }
 
 func (m *Model) clone() *Model {
 	c := *m
 	c.known, c.flying, c.cuts = maps.Clone(m.known), maps.Clone(m.flying), maps.Clone(m.cuts)
-	c.changes = slices.Clone(m.changes)
+	c.changes, c.snapshots = slices.Clone(m.changes), maps.Clone(m.snapshots)
 	return &c
 }
 
@@ -68,6 +70,8 @@ func (m *Model) apply(k *Mark) error {
 		return fmt.Errorf("in the workload: %s", k.Text)
 	case Opened:
 		return m.opened(k)
+	case Snapshot:
+		m.snapshots[k.Text] = k.Sums
 	}
 	return nil
 }

@@ -33,8 +33,17 @@ func (r *Rig) checkImage(img *Image, m *Model, rnd *rand.Rand) (records int, err
 	if err := mountImage(path, mnt, r.kind); err != nil {
 		return 0, &mountError{err}
 	}
-	c := &imageCheck{dir: filepath.Join(mnt, journalDir), model: m, r: rnd}
+	c := &imageCheck{
+		dir: filepath.Join(mnt, journalDir), model: m, r: rnd, full: r.full,
+	}
+	if c.standIn() {
+		r.standIns++
+	}
 	err = c.run()
+	if err == nil {
+		err = c.checkSnapshots()
+		r.snapshots += len(m.snapshots)
+	}
 	if uerr := unmount(mnt); uerr != nil {
 		err = errors.Join(err, &mountError{uerr})
 	}
@@ -48,6 +57,8 @@ type imageCheck struct {
 	r     *rand.Rand
 	first uint64
 	ids   []ID
+	more  int  // records that were appended since
+	full  bool // the disk is nearly full
 }
 
 func (c *imageCheck) run() error {
@@ -67,6 +78,11 @@ func (c *imageCheck) run() error {
 	if c.r.IntN(4) == 0 {
 		if j, err = c.idle(j); err != nil {
 			return err
+		}
+	}
+	if c.full {
+		if err := c.truncateFull(j); err != nil {
+			return errors.Join(err, j.Close())
 		}
 	}
 	if err := c.appendMore(j); err != nil {
@@ -207,16 +223,25 @@ func (c *imageCheck) appendMore(j *journal.Journal) error {
 	if c.r.IntN(8) == 0 {
 		n = 60
 	}
-	for i := range n {
-		id := ID{Life: afterLife, N: i, Of: 1}
-		seq, err := j.Append(id.payload())
-		if err != nil {
-			return fmt.Errorf("append after recovery: %w", err)
+	for range n {
+		if err := c.appendOne(j); err != nil {
+			return err
 		}
-		if want := c.first + uint64(len(c.ids)); uint64(seq) != want {
-			return fmt.Errorf("I2: append after recovery gets seq %d, want %d", seq, want)
-		}
-		c.ids = append(c.ids, id)
 	}
 	return j.Sync(context.Background())
+}
+
+// appendOne appends a record.
+func (c *imageCheck) appendOne(j *journal.Journal) error {
+	id := ID{Life: afterLife, N: c.more, Of: 1}
+	c.more++
+	seq, err := j.Append(id.payload())
+	if err != nil {
+		return fmt.Errorf("append after recovery: %w", err)
+	}
+	if want := c.first + uint64(len(c.ids)); uint64(seq) != want {
+		return fmt.Errorf("I2: append after recovery gets seq %d, want %d", seq, want)
+	}
+	c.ids = append(c.ids, id)
+	return nil
 }

@@ -20,6 +20,9 @@
 // journal in it opened, read, held against the model of what was begun and acknowledged before p
 // (check.go), appended to, closed and opened again.
 //
+// Some workloads make a snapshot by hard links of the open or the closed journal. After any later
+// cut its files must have the bytes that they had.
+//
 // Left to itself the kernel writes little before a sync, so the workload makes it write random
 // pages with sync_file_range, and points with many unsynced writes are drawn more often.
 //
@@ -28,6 +31,9 @@
 //	TestPowerCut     one life, or one that is killed and a second, and a cut at any point
 //	TestCutsInARow   five lives, each on the disk that the last cut has left; most cuts fall
 //	                 between mount and the return of Open, behind the k-th disk write
+//	TestFullDiskCuts a disk with a few free blocks: append until ErrNoSpace, truncate and reset
+//	                 while it is full, append again, and a cut at any point; the image is
+//	                 truncated, too, before it gets space. On ext4 and XFS; the test says why
 //	TestDiskErrors   the k-th write or flush fails with EIO, once or from then on; the journal must
 //	                 fail for good; the writer is killed, the disk healed, the journal opened
 //	                 from the same mounted file system, whose cache shows more than is on the

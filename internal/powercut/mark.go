@@ -22,18 +22,20 @@ const (
 	Failed   MarkKind = "failed" // the operation Op, or the structural one if Op is 0
 	Wrong    MarkKind = "wrong"  // the workload itself has seen a violation: Text
 	Refused  MarkKind = "refused"
+	Snapshot MarkKind = "snapshot" // the files in the directory Text have these Sums for ever
 	Finished MarkKind = "finished" // the workload is through
 )
 
 // Mark is an entry of the workload in the disk's log.
 type Mark struct {
 	Kind   MarkKind
-	Op     uint64 `json:",omitempty"`
-	Seq    uint64 `json:",omitempty"`
-	First  uint64 `json:",omitempty"`
-	IDs    []ID   `json:",omitempty"`
-	Sticky bool   `json:",omitempty"` // Failed: the journal has failed for good
-	Text   string `json:",omitempty"`
+	Op     uint64            `json:",omitempty"`
+	Seq    uint64            `json:",omitempty"`
+	First  uint64            `json:",omitempty"`
+	IDs    []ID              `json:",omitempty"`
+	Sticky bool              `json:",omitempty"` // Failed: the journal has failed for good
+	Text   string            `json:",omitempty"`
+	Sums   map[string]uint64 `json:",omitempty"` // by the files' names
 }
 
 // ID says which record a payload is. No two appends of a chain of lives have the same.

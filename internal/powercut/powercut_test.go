@@ -88,7 +88,7 @@ func eachKind(t *testing.T, ext4, xfs, btrfs int64, f func(*testing.T, *Rig, int
 
 // tally is what a test says about its runs.
 type tally struct {
-	images, pending, unsynced, records, recovery, failed, hung int
+	images, pending, unsynced, records, recovery, snapshots, failed, hung int
 }
 
 // count notes what became of an image, and returns the violation if there is one.
@@ -112,8 +112,8 @@ func (y *tally) count(pending, records int, err error) error {
 
 func (y *tally) String() string {
 	return fmt.Sprintf("%d images, %d with unsynced writes (%d writes), %d records recovered, "+
-		"%d cuts within recovery, %d file systems lost, %d hung",
-		y.images, y.pending, y.unsynced, y.records, y.recovery, y.failed, y.hung)
+		"%d cuts within recovery, %d snapshots compared, %d file systems lost, %d hung",
+		y.images, y.pending, y.unsynced, y.records, y.recovery, y.snapshots, y.failed, y.hung)
 }
 
 // judge fails the test if the file systems themselves do not survive.
@@ -165,6 +165,7 @@ func powerCut(t *testing.T, rig *Rig, n int64) {
 		if err = y.count(cut.pending, cut.records, err); err != nil {
 			c.Violation("cut before entry %d of %d: %v", p, len(log), err)
 		}
+		y.snapshots = rig.snapshots
 		c.Note("%v", &y)
 	}
 	y.judge(t, c)
@@ -206,6 +207,7 @@ func cutsInARow(t *testing.T, rig *Rig, n int64) {
 		if err := chainOfLives(rig, c.Seed(), &y); err != nil {
 			c.Violation("%v", err)
 		}
+		y.snapshots = rig.snapshots
 		c.Note("%v", &y)
 	}
 	y.judge(t, c)

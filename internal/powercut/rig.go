@@ -15,10 +15,13 @@ import (
 
 // Rig records workloads on a disk and cuts its power, with one kind of file system.
 type Rig struct {
-	kind  *Kind
-	dir   string // on a file system in memory
-	empty *Image // a fresh file system
-	runs  int    // names directories
+	kind      *Kind
+	dir       string // on a file system in memory
+	empty     *Image // a fresh file system
+	runs      int    // names directories
+	standIns  int    // images with a link in JOURNAL
+	snapshots int    // that were compared
+	full      bool   // the file system is nearly full: see addFiller
 }
 
 // NewRig makes a rig in an empty directory.

@@ -64,7 +64,8 @@ type strictConfig struct {
 
 // strictCommand is written to the control file as JSON, and obeyed when the write returns.
 type strictCommand struct {
-	Mark int64  // to the log, unless Path is set
+	Mark int64  // to the log, unless Path or Full is set
+	Full string // "yes": nothing new gets space from now on; "no"
 	Path string // below the tree; reads of the range of this file fail from now on
 	From int64
 	To   int64 // 0: no range fails any more

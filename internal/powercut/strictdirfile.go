@@ -70,9 +70,12 @@ func (f *strictFile) Setattr(
 }
 
 func (f *strictFile) resizeLocked(size int64) syscall.Errno {
-	if size <= int64(len(f.data)) {
+	switch {
+	case size <= int64(len(f.data)):
 		f.data = f.data[:size:size]
-	} else {
+	case f.fsys.mu.full:
+		return syscall.ENOSPC
+	default:
 		f.data = append(f.data, make([]byte, size-int64(len(f.data)))...)
 	}
 	return f.fsys.logLocked(strictOp{Kind: strictResize, File: f.ino, Size: size})
@@ -115,6 +118,9 @@ func (f *strictFile) Write(
 	f.fsys.mu.Lock()
 	defer f.fsys.mu.Unlock()
 	if grow := off + int64(len(data)) - int64(len(f.data)); grow > 0 {
+		if f.fsys.mu.full {
+			return 0, syscall.ENOSPC
+		}
 		f.data = append(f.data, make([]byte, grow)...)
 	}
 	copy(f.data[off:], data)

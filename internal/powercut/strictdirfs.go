@@ -29,6 +29,7 @@ type strictFS struct {
 		tree *strictDir
 
 		dirSyncs int
+		full     bool // nothing new gets space
 	}
 }
 
@@ -67,6 +68,9 @@ func (d *strictDir) Create(
 ) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
 	d.fsys.mu.Lock()
 	defer d.fsys.mu.Unlock()
+	if d.fsys.mu.full {
+		return nil, nil, 0, syscall.ENOSPC
+	}
 	child, errno := d.createLocked(ctx, name)
 	out.Mode, out.Nlink = fuse.S_IFREG|0o600, 1
 	return child, nil, 0, errno
@@ -271,6 +275,10 @@ func (c *strictController) Write(
 	}
 	c.fsys.mu.Lock()
 	defer c.fsys.mu.Unlock()
+	if cmd.Full != "" {
+		c.fsys.mu.full = cmd.Full == "yes"
+		return uint32(len(data)), 0
+	}
 	return uint32(len(data)), c.fsys.logLocked(strictOp{Kind: strictMark, Size: cmd.Mark})
 }
 

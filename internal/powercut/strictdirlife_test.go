@@ -5,6 +5,7 @@ package powercut
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -24,6 +25,7 @@ type strictLife struct {
 	j       *journal.Journal
 	now     strictOutcome // what is published; durable up to lo
 	appends uint64
+	full    bool // the file system has no space for files
 	marks   int64
 	control *os.File
 	notes   *json.Encoder
@@ -94,15 +96,18 @@ func (l *strictLife) mark(op string, outcomes ...strictOutcome) error {
 	return err
 }
 
-// do marks that an operation begins, runs it, and marks that it has made the journal what it is.
+// do marks that an operation begins, runs it, and marks that it has made the journal what it is. On
+// a full file system an append may change nothing.
 func (l *strictLife) do(op string, after strictOutcome, f func() error) error {
 	if err := l.mark(op, l.now, after); err != nil {
 		return err
 	}
-	if err := f(); err != nil {
+	switch err := f(); {
+	case err == nil:
+		l.now = after
+	case !l.full || op != "append" || !errors.Is(err, journal.ErrNoSpace):
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	l.now = after
 	return l.mark("", l.now)
 }
 
@@ -112,6 +117,9 @@ func (l *strictLife) run() error {
 		return err
 	}
 	if err := l.open(l.Start, l.Seen); err != nil {
+		return err
+	}
+	if err := l.fill(false); err != nil { // a process that was killed may have left it full
 		return err
 	}
 	for range l.Steps {
@@ -198,6 +206,8 @@ func (l *strictLife) step() error {
 		return l.do("reset", after.durable(), func() error { return l.j.Reset(journal.Seq(to)) })
 	case k == 36:
 		return l.reopen()
+	case k == 37:
+		return l.fill(!l.full)
 	}
 	return l.writeBack()
 }
@@ -237,6 +247,17 @@ func (l *strictLife) append(n int) error {
 		l.now = l.now.durable()
 		err = l.mark("", l.now)
 	}
+	return err
+}
+
+// fill says whether the file system has space for files. On a full one all but appends succeeds.
+func (l *strictLife) fill(full bool) error {
+	text, err := json.Marshal(strictCommand{Full: map[bool]string{true: "yes", false: "no"}[full]})
+	if err != nil {
+		return err
+	}
+	l.full = full
+	_, err = l.control.Write(text)
 	return err
 }
 

@@ -27,6 +27,7 @@ type Workload struct {
 	Early  bool // seeded bug: acknowledge what is only published
 	Peek   bool // seeded bug: show what is in the cache, and do not make it durable
 	Errors bool // the disk is going to fail
+	Fill   bool // the disk is nearly full: fill it up in each round, see fill
 	Die    int  // kill yourself after that many appends have begun; 0: do not
 }
 
@@ -46,7 +47,9 @@ type worker struct {
 	ops        atomic.Uint64
 	failure    atomic.Pointer[error] // the journal's first
 	push       chan uint64           // asks for a page to be written back
+	back       sync.Mutex            // held while pages are written back
 	actors     []*actor
+	snapshots  int // have been made
 }
 
 // actor is one goroutine that appends.
@@ -55,7 +58,8 @@ type actor struct {
 	number int
 	conn   *diskConn
 	r      *rand.Rand
-	n      int // records so far
+	n      int  // records so far
+	large  bool // records are large
 }
 
 // errStop ends a workload whose journal has failed.
@@ -67,7 +71,11 @@ func workloadMain(arg string) error {
 	if err != nil {
 		return err
 	}
-	err = w.run()
+	life := w.run
+	if w.w.Fill {
+		life = w.fill
+	}
+	err = life()
 	if errors.Is(err, errStop) {
 		err = w.afterFailure()
 	}
@@ -186,7 +194,11 @@ func firstOf(errs []error) error {
 // structural does what is not done while others append.
 func (w *worker) structural() error {
 	first, last := uint64(w.j.First()), uint64(w.j.Last())
-	switch w.r.IntN(16) {
+	kinds := 18
+	if w.w.Fill || w.w.Early || w.w.Errors {
+		kinds = 16 // links keep space, and an error would have to end what makes them
+	}
+	switch w.r.IntN(kinds) {
 	case 0, 1, 2, 14, 15:
 		seq := first + uint64(w.r.Int64N(int64(last-first+2)))
 		if w.r.IntN(2) == 0 { // nearly all: segments are to be dropped, and written over
@@ -215,6 +227,8 @@ func (w *worker) structural() error {
 		return w.open()
 	case 12, 13:
 		return w.sync(w.conn)
+	case 16, 17:
+		return w.snapshot()
 	}
 	return nil
 }

@@ -82,14 +82,17 @@ func (a *actor) step() error {
 
 // append appends a record or a batch, between its marks.
 func (a *actor) append() error {
-	k := 1
+	k, writer := 1, a.number
+	if a.large {
+		writer += largeWriter
+	}
 	if a.r.IntN(4) == 0 {
 		k = 2 + a.r.IntN(4)
 	}
 	begin := &Mark{Kind: Append, Op: a.ops.Add(1)}
 	var payloads [][]byte
 	for i := range k {
-		id := ID{Life: a.w.Life, Writer: a.number, N: a.n + i, Index: i, Of: k}
+		id := ID{Life: a.w.Life, Writer: writer, N: a.n + i, Index: i, Of: k}
 		begin.IDs = append(begin.IDs, id)
 		payloads = append(payloads, id.payload())
 	}
@@ -141,8 +144,9 @@ func (a *actor) call(payloads [][]byte) (journal.Seq, error) {
 func (w *worker) failed(conn *diskConn, op uint64, err error) error {
 	sticky := errors.Is(err, journal.ErrFailed)
 	m := &Mark{Kind: Failed, Op: op, Sticky: sticky, Text: err.Error()}
-	if !w.w.Errors {
-		m = &Mark{Kind: Wrong, Text: "an operation fails on a healthy disk: " + err.Error()}
+	excused := w.excused(op, err)
+	if !excused {
+		m = &Mark{Kind: Wrong, Text: "an operation fails, and the disk is no reason: " + err.Error()}
 	}
 	if merr := conn.mark(m); merr != nil {
 		return merr
@@ -151,8 +155,11 @@ func (w *worker) failed(conn *diskConn, op uint64, err error) error {
 		w.failure.CompareAndSwap(nil, &err)
 		return errStop
 	}
-	if !w.w.Errors {
+	switch {
+	case !excused:
 		return err
+	case w.w.Fill:
+		return errFull
 	}
 	return nil
 }
@@ -199,6 +206,8 @@ func (w *worker) afterFailure() error {
 // It waits for that, but where the disk fails: whoever waits is told of the error, and a file that
 // is opened later is not told any more.
 func (w *worker) writeBack(x uint64) {
+	w.back.Lock()
+	defer w.back.Unlock()
 	names, err := filepath.Glob(filepath.Join(w.w.Dir, "*"))
 	if err != nil || len(names) == 0 {
 		return

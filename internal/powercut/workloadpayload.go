@@ -11,6 +11,9 @@ import (
 
 const payloadHeader = 20
 
+// largeWriter is added to the number of a writer whose records are large.
+const largeWriter = 100
+
 // payload returns a record's bytes: its ID, and a pattern. Both follow from the ID alone, so that
 // a reader can tell whether a single bit is wrong.
 func (id ID) payload() []byte {
@@ -26,6 +29,9 @@ func (id ID) payload() []byte {
 	case 0:
 		n = 0
 	case 1:
+		n = r.IntN(9000)
+	}
+	if id.Writer >= largeWriter {
 		n = r.IntN(9000)
 	}
 	for x := r.Uint64() | 1; n > 0; n-- {

@@ -29,6 +29,8 @@ var faults = []fault{
 	{"five cuts in a row, ext4", powercut, ".", "^TestCutsInARow$/^ext4$", 600, 10},
 	{"five cuts in a row, XFS", powercut, ".", "^TestCutsInARow$/^xfs$", 600, 4},
 	{"five cuts in a row, btrfs", powercut, ".", "^TestCutsInARow$/^btrfs$", 600, 4},
+	{"power cut on a full disk, ext4", powercut, ".", "^TestFullDiskCuts$/^ext4$", 2000, 5},
+	{"power cut on a full disk, XFS", powercut, ".", "^TestFullDiskCuts$/^xfs$", 1000, 3},
 	{"disk errors, ext4", powercut, ".", "^TestDiskErrors$/^ext4$", 1000, 6},
 	{"disk errors, XFS", powercut, ".", "^TestDiskErrors$/^xfs$", 1000, 3},
 	{"disk errors, btrfs", powercut, ".", "^TestDiskErrors$/^btrfs$", 1000, 3},
