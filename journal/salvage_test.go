@@ -374,15 +374,25 @@ func (h *salvaging) compare(files map[string][]byte) error {
 	}
 	h.sum.missing += uint64(len(s.Missing))
 	var got, want []string
+	var last journal.Seq
 	for _, run := range s.Runs {
+		if run.First <= last {
+			return fmt.Errorf("a run begins with %d after one up to %d", run.First, last)
+		}
+		last = run.Last
 		h.sum.records += run.Count
 		if run.MayBeDropped {
 			h.sum.doubtful += run.Count
 		}
+		next := run.First
 		for rec, err := range run.Records() {
 			if err != nil {
 				return fmt.Errorf("record %d: %w", rec.Seq, err)
 			}
+			if rec.Seq != next {
+				return fmt.Errorf("a run with a gap: %d instead of %d", rec.Seq, next)
+			}
+			next++
 			p := string(rec.Payload)
 			if h.ever[p] != rec.Seq && !strings.HasPrefix(p, "foreign") {
 				return fmt.Errorf("record %d is %q: it never was", rec.Seq, p)
@@ -391,6 +401,10 @@ func (h *salvaging) compare(files map[string][]byte) error {
 				return fmt.Errorf("record %d, %q, was dropped, and nothing says so", rec.Seq, p)
 			}
 			got = append(got, fmt.Sprint(rec.Seq, " ", strings.TrimRight(p, " "), " ", run.MayBeDropped))
+		}
+		if next != run.Last+1 || run.Count != uint64(next-run.First) {
+			return fmt.Errorf("the run of %d records from %d to %d ends before %d", run.Count, run.First,
+				run.Last, next)
 		}
 	}
 	for _, rec := range remains.Read(files) {

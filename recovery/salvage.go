@@ -177,6 +177,16 @@ const (
 //     whose successor exists, leads to it from above. If JOURNAL is missing or damaged, every run
 //     is marked in the same way.
 //
+// Runs are in ascending order of seqs, and no two have a record with the same seq. Missing is in
+// the same order. Records count as acknowledged as durable if a claim covers them: one in a mark,
+// in a link or in JOURNAL. Each claim comes with the sync after the one that it is about, so the
+// last group of synced records may have none: see [No].
+//
+// Salvage reads the segments once, and keeps no payload: its memory grows with the number of
+// segments and of places where one is damaged. [SalvagedRun.Records] reads the files again, a
+// record at a time. Salvage may run concurrently with readers and with itself. A [Salvaged] may be
+// read by several goroutines; Close it after the last of them.
+//
 // Damage is not an error. Errors: those of the file system, ErrNotExist, ErrNotJournal and
 // segment.ErrVersion.
 func Salvage(dir string, o SalvageOptions) (*Salvaged, error) {

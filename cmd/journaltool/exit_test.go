@@ -14,8 +14,8 @@ import (
 	"mmjournal/segment"
 )
 
-// codes are the exit codes of the verbs: info and segments; verify; cat; append; truncate.
-type codes struct{ info, verify, cat, append, truncate int }
+// codes are the exit codes of the verbs: info and segments; verify; cat; append; truncate; salvage.
+type codes struct{ info, verify, cat, append, truncate, salvage int }
 
 // condition is a journal in a certain condition, and what the verbs make of it.
 type condition struct {
@@ -52,7 +52,7 @@ var conditions = []condition{
 		}
 		t.Cleanup(func() { j.Close() })
 		return dir
-	}, codes{0, 0, 0, 3, 3}, "journal is in use", intactWord, intactWord},
+	}, codes{0, 0, 0, 3, 3, 0}, "journal is in use", intactWord, intactWord},
 	{"torn", "torn tail", func(t *testing.T) string {
 		dir := abandoned(t, 10)
 		tearTail(t, dir)
@@ -68,17 +68,17 @@ var conditions = []condition{
 		dir := newJournal(t, 10)
 		put(t, dir, "1.seg", nil)
 		return dir
-	}, codes{0, 0, 0, 3, 3}, "1.seg", intactWord, intactWord},
+	}, codes{0, 0, 0, 3, 3, 0}, "1.seg", intactWord, intactWord},
 	{"stray-copy", "a copy of a segment under a higher number", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		put(t, dir, segment.FileName(9), get(t, segmentFile(dir, 2)))
 		return dir
-	}, codes{0, 0, 0, 3, 3}, "a copy of segment 2", noDamage, intactWord},
+	}, codes{0, 0, 0, 3, 3, 0}, "a copy of segment 2", noDamage, intactWord},
 	{"stray-segment", "a segment of another journal, above the newest", func(t *testing.T) string {
 		dir := newJournal(t, 10)
 		put(t, dir, segment.FileName(9), get(t, segmentFile(newJournal(t, 10), 1)))
 		return dir
-	}, codes{0, 0, 0, 3, 3}, "segment 1 of another journal", intactWord, intactWord},
+	}, codes{0, 0, 0, 3, 3, 0}, "segment 1 of another journal", intactWord, intactWord},
 
 	{"damaged-copy", "one copy in JOURNAL", func(t *testing.T) string {
 		dir := newJournal(t, 10)
@@ -89,44 +89,44 @@ var conditions = []condition{
 		dir := newJournal(t, 10)
 		remove(t, filepath.Join(dir, "JOURNAL"))
 		return dir
-	}, codes{1, 1, 0, 0, 0}, "no live record lost", damagedWord, damagedWord},
+	}, codes{1, 1, 0, 0, 0, 0}, "no live record lost", damagedWord, damagedWord},
 	{"damaged-index", "a sparse index", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		damageIndex(t, dir)
 		return dir
-	}, codes{0, 1, 0, 0, 0}, "no live record lost", noDamage, damagedWord},
+	}, codes{0, 1, 0, 0, 0, 0}, "no live record lost", noDamage, damagedWord},
 	{"damaged-seal", "a seal", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		edit(t, segmentFile(dir, 1), func(b []byte) { b[sealAt(b)+20] ^= 1 })
 		return dir
-	}, codes{1, 1, 0, 0, 0}, "no live record lost", damagedWord, damagedWord},
+	}, codes{1, 1, 0, 0, 0, 0}, "no live record lost", damagedWord, damagedWord},
 	{"dropped-record", "a dropped record", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		mustTool(t, "", "truncate", "--front", "100", dir)
 		flip(t, dir, 1, "record 5")
 		return dir
-	}, codes{0, 1, 0, 0, 0}, "no live record lost", noDamage, damagedWord},
+	}, codes{0, 1, 0, 0, 0, 0}, "no live record lost", noDamage, damagedWord},
 
 	{"corrupt-record", "a record in the newest segment", func(t *testing.T) string {
 		dir := newJournal(t, 10)
 		flip(t, dir, 1, "record 5")
 		return dir
-	}, codes{1, 1, 1, 1, 1}, segment.FileName(1), corrupt, corrupt},
+	}, codes{1, 1, 1, 1, 1, 1}, segment.FileName(1), corrupt, corrupt},
 	{"corrupt-sealed", "a record in an earlier segment", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		flip(t, dir, 1, "record 5")
 		return dir
-	}, codes{0, 1, 1, 0, 0}, segment.FileName(1), noDamage, corrupt},
+	}, codes{0, 1, 1, 0, 0, 1}, segment.FileName(1), noDamage, corrupt},
 	{"missing-segment", "a missing segment", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		remove(t, segmentFile(dir, 2))
 		return dir
-	}, codes{1, 1, 1, 1, 1}, segment.FileName(2), corrupt, corrupt},
+	}, codes{1, 1, 1, 1, 1, 1}, segment.FileName(2), corrupt, corrupt},
 	{"replaced-segment", "a segment of another journal in place of one", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		put(t, dir, segment.FileName(2), get(t, segmentFile(newJournal(t, 6000), 2)))
 		return dir
-	}, codes{1, 1, 1, 1, 1}, segment.FileName(2), corrupt, corrupt},
+	}, codes{1, 1, 1, 1, 1, 1}, segment.FileName(2), corrupt, corrupt},
 	{"linked-segment", "a symbolic link in place of a segment", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		path := segmentFile(dir, 2)
@@ -137,12 +137,12 @@ var conditions = []condition{
 			t.Skip(err)
 		}
 		return dir
-	}, codes{1, 1, 1, 3, 3}, segment.FileName(2), corrupt, corrupt},
+	}, codes{1, 1, 1, 3, 3, 1}, segment.FileName(2), corrupt, corrupt},
 	{"bad-identity", "a bad file above the newest segment", func(t *testing.T) string {
 		dir := newJournal(t, 10)
 		put(t, dir, segment.FileName(2), []byte("garbage"))
 		return dir
-	}, codes{1, 1, 1, 1, 1}, segment.FileName(2), corrupt, corrupt},
+	}, codes{1, 1, 1, 1, 1, 1}, segment.FileName(2), corrupt, corrupt},
 
 	{"newer-file", "a file of a newer version", func(t *testing.T) string {
 		dir := newJournal(t, 10)
@@ -151,25 +151,25 @@ var conditions = []condition{
 			binary.LittleEndian.PutUint32(b[12:], segment.Checksum(b[:12]))
 		})
 		return dir
-	}, codes{3, 3, 3, 3, 3}, "newer", "", ""},
+	}, codes{3, 3, 3, 3, 3, 3}, "newer", "", ""},
 	{"newer-frame", "a frame of newer software in an earlier segment", func(t *testing.T) string {
 		dir := newJournal(t, 6000)
 		edit(t, segmentFile(dir, 1), func(b []byte) {
 			putNewer(b, bytes.Index(b, []byte("record 5"))-16, 5)
 		})
 		return dir
-	}, codes{0, 3, 3, 0, 0}, "newer", noDamage, ""},
+	}, codes{0, 3, 3, 0, 0, 3}, "newer", noDamage, ""},
 
 	{"missing-directory", "no directory", func(t *testing.T) string {
 		return filepath.Join(t.TempDir(), "nothing")
-	}, codes{3, 3, 3, 0, 3}, "no journal here", "", ""},
+	}, codes{3, 3, 3, 0, 3, 3}, "no journal here", "", ""},
 	{"empty-directory", "an empty directory", func(t *testing.T) string { return t.TempDir() },
-		codes{3, 3, 3, 0, 3}, "no journal here", "", ""},
+		codes{3, 3, 3, 0, 3, 3}, "no journal here", "", ""},
 	{"not-a-journal", "a directory with other files, and no journal", func(t *testing.T) string {
 		dir := t.TempDir()
 		put(t, dir, "notes.txt", nil)
 		return dir
-	}, codes{3, 3, 3, 3, 3}, "do not belong to a journal", "", ""},
+	}, codes{3, 3, 3, 3, 3, 3}, "do not belong to a journal", "", ""},
 }
 
 func put(t *testing.T, dir, name string, content []byte) {
@@ -236,6 +236,7 @@ func TestExitCodes(t *testing.T) {
 				{c.codes.cat, "", []string{"cat"}}, {c.codes.cat, "", []string{"cat", "-o", "json"}},
 				{c.codes.append, "", []string{"append"}},
 				{c.codes.truncate, "", []string{"truncate", "--front", "1"}},
+				{c.codes.salvage, "", []string{"salvage", "--to", filepath.Join(t.TempDir(), "out")}},
 			} {
 				dir, args := read, verb.args
 				writes := args[0] == "append" || args[0] == "truncate"
@@ -307,11 +308,11 @@ func TestExitCodeTable(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString("| the journal | info, segments | verify | cat | append | truncate " +
-		"| quick check says | verify says |\n|---|--:|--:|--:|--:|--:|---|---|\n")
+		"| salvage | quick check says | verify says |\n|---|--:|--:|--:|--:|--:|--:|---|---|\n")
 	for _, c := range conditions {
 		k := c.codes
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %s | %s |\n", c.what, k.info, k.verify, k.cat,
-			k.append, k.truncate, orDash(c.quick), orDash(c.full))
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %s | %s |\n", c.what, k.info, k.verify,
+			k.cat, k.append, k.truncate, k.salvage, orDash(c.quick), orDash(c.full))
 	}
 	checkBetween(t, "docs/exit-codes.md", "conditions", b.String())
 }

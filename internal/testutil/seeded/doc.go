@@ -5,4 +5,4 @@
 package seeded
 
 // Bugs is how many there are.
-const Bugs = 175
+const Bugs = 178
