@@ -39,7 +39,8 @@ func (j *Journal) checkSegment(seg *segment.Segment) error {
 
 // isSharedLocked reports whether the active segment must not be written to any more.
 func (j *Journal) isSharedLocked() bool {
-	return j.mu.writer != nil && j.shared.Load() == j.mu.writer.Segment().Ordinal
+	shared := j.shared.Load()
+	return shared != 0 && j.mu.writer != nil && shared == j.mu.writer.Segment().Ordinal
 }
 
 // checkFiles is checkDirectory, and checkSegment for the active segment.
