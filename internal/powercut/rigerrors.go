@@ -4,13 +4,14 @@ package powercut
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"strings"
 )
 
 // recordErrors records a life on a disk that fails, and after it has been killed and the disk
-// healed, the life of one that opens the journal from the same mounted file system. It does nothing
-// else, unless second says so.
+// healed, the life of one that opens the journal from the same mounted file system; after a failed
+// write, ext4 is mounted anew before. It does nothing else, unless second says so.
 func (r *Rig) recordErrors(
 	img *Image, f fault, seed uint64, second func(*Workload),
 ) ([]Entry, error) {
@@ -37,6 +38,14 @@ func (s *session) failAndHeal(f fault, seed uint64, second func(*Workload)) erro
 	}
 	if _, err := s.disk.conn.heal(); err != nil {
 		return err
+	}
+	// ext4 of Linux 6.18 keeps in memory that the blocks of a write that has failed hold data. A sync
+	// of the same bytes later writes the data, returns nil, and does not note that in the file's
+	// extents: after a power cut they read as zeros. No program can see that in the same mount.
+	if s.rig.kind.Name == "ext4" && f.Kind == WriteEntry {
+		if err := errors.Join(unmount(s.path("fs")), s.mount()); err != nil {
+			return &mountError{err}
+		}
 	}
 	w.Life, w.Rounds = 3, 0
 	second(&w)

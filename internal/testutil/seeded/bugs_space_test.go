@@ -24,7 +24,6 @@ var spaceBugs = []bug{
 		old:  "			next++\n",
 		new:  "			next += 2\n",
 		pkg:  "./segment", run: "^TestNextGeneration$",
-		also: []tests{{"./journal", crashes}},
 		cost: "two crashes in a row leave no good copy",
 	},
 	{
