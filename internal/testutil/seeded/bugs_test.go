@@ -344,7 +344,7 @@ var protocolBugs = []bug{
 		return err
 	}
 	for _, seg := range dropped {
-		j.names.remove(seg.Ordinal)
+		j.names.remove(0, seg.Ordinal)
 	}
 	if err := j.claimChange(); err != nil {
 `,
@@ -355,7 +355,7 @@ var protocolBugs = []bug{
 		name: "files off the chain are removed before the cutting link is durable",
 		file: "journal/journal.go",
 		old:  "	start := segment.Link{Base: st.Next",
-		new: `	j.names.collect(st.Highest+1, j.log)
+		new: `	j.names.collect(st.Highest+1, 0, j.log)
 	start := segment.Link{Base: st.Next`,
 		pkg: "./journal", run: crashes,
 		cost: "the successor that a seal names is missing, and Open refuses",
