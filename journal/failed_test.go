@@ -41,3 +41,22 @@ func TestNothingAfterFailure(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNoSyncAfterFailure is the same for records that are published, so that a sync has nothing to
+// move or to mark.
+func TestNoSyncAfterFailure(t *testing.T) {
+	j, err := OpenMemory(&Options{Durability: Published})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Append([]byte("published")); err != nil {
+		t.Fatal(err)
+	}
+	_ = j.fail(errors.New("a disk"))
+	if err := j.syncAll(); !errors.Is(err, ErrFailed) || j.Durable() != 0 {
+		t.Errorf("%v, durable %d", err, j.Durable())
+	}
+	if err := j.Close(); !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+}

@@ -34,7 +34,7 @@ var formatBugs = []bug{
 		name: "a journal that may only be read is opened for writing",
 		file: "journal/journal.go",
 		old:  "cmp.Or(st.ReadOnly, st.Foreign)",
-		new:  "st.Err != nil && st.ReadOnly != nil",
+		new:  "cmp.Or(error(nil), st.Foreign)",
 		pkg:  "./journal", run: "^TestFeatures$",
 		cost: "what newer software keeps in the journal is truncated away",
 	},

@@ -66,7 +66,7 @@ var stageBugs = []bug{
 		old: `		w.stage.shorten(b.staged)
 `,
 		new: "",
-		pkg: "./journal", run: crashes,
+		pkg: "./segment", run: "^TestStagedAppendFuncRefused$|^TestWriterStandsAfterFault$",
 		cost: "everything behind it is written to the wrong place",
 	},
 	{
@@ -132,7 +132,7 @@ var stageBugs = []bug{
 		new: `	if err := error(nil); j.mu.writer == nil {
 		return pos, 0, nil, group, err
 `,
-		pkg: "./journal", run: "^TestNothingAfterFailure$",
+		pkg: "./journal", run: "^TestNoSyncAfterFailure$",
 		cost: "records are acknowledged after a failure",
 	},
 }

@@ -467,7 +467,7 @@ var protocolBugs = []bug{
 `,
 		new: `		err = nil
 `,
-		pkg: "./journal", run: crashes,
+		pkg: "./journal", run: "^TestTornIndex$",
 		cost: "verify reports damage after an ordinary power cut",
 	},
 	{
