@@ -174,6 +174,9 @@ func TestSegmentsGrow(t *testing.T) {
 		t.Errorf("appended as %d", seq)
 	}
 	mustAppend(t, j, []byte("x"))
+	if got := sizes(); len(got) != 4 { // those of the chain
+		t.Errorf("segments of %d bytes: is the one that was passed over still there?", got)
+	}
 	mustClose(t, j)
 	j, err = journal.OpenFS(fsys, "/j", &journal.Options{VerifyOnOpen: true})
 	if err != nil {
