@@ -321,8 +321,14 @@ func (m *machine) outOfRange(t *rapid.T) {
 		second(m.j.Read(m.j.Last()+more-1, nil)),
 		m.j.View(m.j.Last()+more-1, func([]byte) error { return nil }),
 	} {
-		if err == nil {
+		switch {
+		case err == nil:
 			t.Fatalf("a call out of range, or a reset to 0, returned nil")
+		case m.failed == nil && m.broke(err) && errors.Is(err, journal.ErrFailed): // it was replaced
+			m.failed, m.gone = err, m.d.Generation()
 		}
+	}
+	if m.failed != nil {
+		m.disarm()
 	}
 }

@@ -34,7 +34,7 @@ func showsTooMuch(t *testing.T) {
 	for seed := range uint64(runs) {
 		r := newRand(seed, 5)
 		f := fault{Kind: WriteEntry, After: 10 + r.IntN(50), Sticky: true}
-		log, err := rig.recordErrors(rig.empty, f, seed, func(w *Workload) { w.Peek = true })
+		log, err := rig.recordErrors(rig.empty, f, seed, false, func(w *Workload) { w.Peek = true })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,8 @@ import (
 )
 
 // TestDiskErrors lets the disk fail, once or for good, ends the writer, opens the journal from the
-// same mounted file system, whose cache may show what is not on the disk, and cuts the power.
+// same mounted file system, whose cache may show what is not on the disk, and cuts the power. ext4
+// is mounted anew before.
 func TestDiskErrors(t *testing.T) {
 	eachKind(t, 20, 5, 5, failingDisk)
 }
@@ -64,7 +65,12 @@ func diskErrors(rig *Rig, seed uint64, y *errorTally) error {
 	if r.IntN(3) == 0 {
 		f.Kind = FlushEntry
 	}
-	log, err := rig.recordErrors(disk, f, seed, func(w *Workload) { w.Rounds = r.IntN(2) })
+	// ext4 of Linux 6.18 keeps in memory that the blocks of a write that has failed hold data. A sync
+	// of the same bytes later writes the data, returns nil, and does not note that in the file's
+	// extents: after a power cut they read as zeros. A flush that fails does the same, more rarely. No
+	// program can see that in the same mount.
+	anew := rig.kind.Name == "ext4"
+	log, err := rig.recordErrors(disk, f, seed, anew, func(w *Workload) { w.Rounds = r.IntN(2) })
 	if err != nil {
 		return wrap(y.count(0, 0, err), "%+v", f)
 	}

@@ -10,24 +10,26 @@ import (
 )
 
 // recordErrors records a life on a disk that fails, and after it has been killed and the disk
-// healed, the life of one that opens the journal from the same mounted file system; after a failed
-// write, ext4 is mounted anew before. It does nothing else, unless second says so.
+// healed, the life of one that opens the journal from the same mounted file system, or, with anew,
+// after it was mounted anew. It does nothing else, unless second says so.
 func (r *Rig) recordErrors(
-	img *Image, f fault, seed uint64, second func(*Workload),
+	img *Image, f fault, seed uint64, anew bool, second func(*Workload),
 ) ([]Entry, error) {
 	s, err := r.start(img, false)
 	if err != nil {
 		return nil, err
 	}
 	if err = s.mount(); err == nil {
-		err = s.failAndHeal(f, seed, second)
+		err = s.failAndHeal(f, seed, anew, second)
 	} else {
 		err = &mountError{err}
 	}
 	return s.finish(err)
 }
 
-func (s *session) failAndHeal(f fault, seed uint64, second func(*Workload)) error {
+func (s *session) failAndHeal(
+	f fault, seed uint64, anew bool, second func(*Workload),
+) error {
 	if err := s.disk.conn.arm(f); err != nil {
 		return err
 	}
@@ -39,10 +41,7 @@ func (s *session) failAndHeal(f fault, seed uint64, second func(*Workload)) erro
 	if _, err := s.disk.conn.heal(); err != nil {
 		return err
 	}
-	// ext4 of Linux 6.18 keeps in memory that the blocks of a write that has failed hold data. A sync
-	// of the same bytes later writes the data, returns nil, and does not note that in the file's
-	// extents: after a power cut they read as zeros. No program can see that in the same mount.
-	if s.rig.kind.Name == "ext4" && f.Kind == WriteEntry {
+	if anew {
 		if err := errors.Join(unmount(s.path("fs")), s.mount()); err != nil {
 			return &mountError{err}
 		}
