@@ -31,7 +31,7 @@ func snapshot(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	list, err := os.ReadDir(from)
-	noError(t, err)
+	run(t, err)
 	for _, e := range list {
 		err := os.Link(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a segment's preparation may have ended
@@ -44,14 +44,14 @@ func snapshot(t *testing.T, from, to string) {
 func contents(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	list, err := os.ReadDir(dir)
-	noError(t, err)
+	run(t, err)
 	all := map[string][]byte{}
 	for _, e := range list {
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		noError(t, err)
+		run(t, err)
 		all[e.Name()] = b
 	}
 	return all
@@ -61,11 +61,11 @@ func contents(t *testing.T, dir string) map[string][]byte {
 func modified(t *testing.T, dir string) map[string]time.Time {
 	t.Helper()
 	list, err := os.ReadDir(dir)
-	noError(t, err)
+	run(t, err)
 	all := map[string]time.Time{}
 	for _, e := range list {
 		fi, err := e.Info()
-		noError(t, err)
+		run(t, err)
 		all[e.Name()] = fi.ModTime()
 	}
 	return all
@@ -88,7 +88,7 @@ func appendText(t *testing.T, j *journal.Journal, word string, n int) {
 		batch = append(batch, fmt.Appendf(nil, "%s %d %s", word, i, strings.Repeat("x", 900)))
 		if len(batch) == 10 || i == n-1 {
 			_, err := j.AppendBatch(batch)
-			noError(t, err)
+			run(t, err)
 			batch = nil
 		}
 	}
@@ -137,11 +137,11 @@ func TestHardLinkedSnapshot(t *testing.T) {
 		do   func(t *testing.T, j *journal.Journal)
 	}{
 		{"append", func(*testing.T, *journal.Journal) {}},
-		{"truncate front", func(t *testing.T, j *journal.Journal) { noError(t, j.TruncateFront(150)) }},
-		{"truncate back", func(t *testing.T, j *journal.Journal) { noError(t, j.TruncateBack(199)) }},
-		{"truncate back far", func(t *testing.T, j *journal.Journal) { noError(t, j.TruncateBack(10)) }},
-		{"reset", func(t *testing.T, j *journal.Journal) { noError(t, j.Reset(1)) }},
-		{"sync", func(t *testing.T, j *journal.Journal) { noError(t, j.Sync(context.Background())) }},
+		{"truncate front", func(t *testing.T, j *journal.Journal) { run(t, j.TruncateFront(150)) }},
+		{"truncate back", func(t *testing.T, j *journal.Journal) { run(t, j.TruncateBack(199)) }},
+		{"truncate back far", func(t *testing.T, j *journal.Journal) { run(t, j.TruncateBack(10)) }},
+		{"reset", func(t *testing.T, j *journal.Journal) { run(t, j.Reset(1)) }},
+		{"sync", func(t *testing.T, j *journal.Journal) { run(t, j.Sync(context.Background())) }},
 	}
 	for _, d := range []journal.Durability{journal.Synced, journal.Published} {
 		for _, closed := range []bool{true, false} {
@@ -154,13 +154,6 @@ func TestHardLinkedSnapshot(t *testing.T) {
 	}
 }
 
-func noError(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func testSnapshot(
 	t *testing.T, d journal.Durability, closed bool, work func(*testing.T, *journal.Journal),
 ) {
@@ -168,7 +161,7 @@ func testSnapshot(
 	dir, snap := filepath.Join(base, "wal"), filepath.Join(base, "snapshot")
 	j := openSmall(t, dir, d)
 	appendText(t, j, "common", 200)
-	noError(t, j.Sync(context.Background()))
+	run(t, j.Sync(context.Background()))
 	if closed {
 		mustClose(t, j)
 		snapshot(t, dir, snap)
@@ -205,13 +198,13 @@ func testSnapshot(
 	}
 	for name, word := range map[string]string{dir: "ours", snap: "theirs"} {
 		j, err := journal.OpenReadOnly(name, nil)
-		noError(t, err)
+		run(t, err)
 		b, err := j.Read(j.Last(), nil)
-		noError(t, err)
+		run(t, err)
 		if !bytes.HasPrefix(b, []byte(word)) {
 			t.Errorf("%s: the last record is %.20q", name, b)
 		}
-		noError(t, j.Close())
+		run(t, j.Close())
 		if r, err := recovery.Inspect(name, true); err != nil || r.Verdict != recovery.Intact {
 			t.Errorf("%s: %v, %v", name, r, err)
 		}
@@ -220,9 +213,9 @@ func testSnapshot(
 
 func copyFiles(t *testing.T, from, to string) {
 	t.Helper()
-	noError(t, os.Mkdir(to, 0o700))
+	run(t, os.Mkdir(to, 0o700))
 	for name, b := range contents(t, from) {
-		noError(t, os.WriteFile(filepath.Join(to, name), b, 0o600))
+		run(t, os.WriteFile(filepath.Join(to, name), b, 0o600))
 	}
 }
 
@@ -249,10 +242,10 @@ func TestLinkWhileOpen(t *testing.T) {
 				dir, snap := filepath.Join(base, "wal"), filepath.Join(base, "snapshot")
 				j := openSmall(t, dir, d)
 				appendText(t, j, "common", 100)
-				noError(t, j.Sync(context.Background()))
-				noError(t, journal.Prepare(j, 1)) // nothing is being prepared then
+				run(t, j.Sync(context.Background()))
+				run(t, journal.Prepare(j, 1)) // nothing is being prepared then
 				snapshot(t, dir, snap)
-				noError(t, c.do(j))
+				run(t, c.do(j))
 				before, times := contents(t, snap), modified(t, snap)
 				if c.name != "close" {
 					appendText(t, j, "ours", 200)

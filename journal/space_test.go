@@ -346,7 +346,7 @@ func TestAppendedWhileEmptied(t *testing.T) {
 				disk.OnOp = func(op simdisk.Op) error {
 					if op.Kind == simdisk.OpDatasync && filepath.Base(op.Path) != segment.JournalName {
 						if syncs++; syncs == n {
-							noError(t, journal.Stage(j, []byte("here")))
+							run(t, journal.Stage(j, []byte("here")))
 						}
 					}
 					return space(op)

@@ -255,7 +255,6 @@ var laterBugs = []bug{
 		old:  "	if w.at != w.before.end {\n",
 		new:  "	if r != nil && w.at != w.before.end {\n",
 		pkg:  "./segment", run: "^TestAppendFuncRefused$",
-		also: []tests{{"./journal", "^TestRandomHistories$"}},
 		cost: "the next group is written over durable records",
 	},
 	{
