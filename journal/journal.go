@@ -57,7 +57,7 @@ type Journal struct {
 		firstLive Seq             // what the next mark or link says
 		claim     segment.Position
 		unclaimed bool     // claim is not written yet
-		unmarked  bool     // there are records behind the last mark or link
+		unmarked  bool     // there are records after the last mark or link
 		atMark    bool     // the last frame is a closing mark
 		lacking   bool     // there was no space for the segment that an append has needed
 		unsynced  int      // segments that were sealed since the last sync

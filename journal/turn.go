@@ -8,15 +8,15 @@ import (
 	"mmjournal/segment"
 )
 
-// syncer lets one goroutine at a time sync. Whoever needs durability and finds nobody at it takes
-// the turn; all who come meanwhile wait, and one of them takes the next turn for all of them. Where
-// much has come meanwhile, the turn goes on, with the next sync, and nobody is woken but those whom
-// the last one has covered.
+// syncer lets one goroutine at a time sync. A goroutine that needs durability takes the turn if it
+// is free. Those that arrive during the turn wait, and one of them takes the next turn for all of
+// them. If much was appended during a sync, its goroutine keeps the turn for the next sync and
+// wakes only the goroutines that the last one has covered.
 type syncer struct {
 	mu struct {
 		sync.Mutex
 		busy    bool
-		covered chan struct{} // closed when the sync that is under way is done; nil if nobody waits
+		covered chan struct{} // closed when the current sync is done; nil if no goroutine waits
 		done    chan struct{} // the same for the one after it, at the latest when the turn ends
 
 		waiting  int // goroutines that wait for done, but for those for a structural change
@@ -89,8 +89,8 @@ func (s *syncer) waitLocked(ctx context.Context) error {
 	}
 }
 
-// retryLocked wakes those who wait for a turn that nobody has taken: a structural change was to
-// have it, and has given up.
+// retryLocked wakes the goroutines that wait for a turn that is free: it was kept for a structural
+// change, which has given up.
 func (s *syncer) retryLocked() {
 	if !s.mu.busy && s.mu.changes == 0 {
 		s.mu.released, s.mu.waiting = s.mu.waiting, 0

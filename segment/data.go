@@ -14,9 +14,7 @@ const mostExtents = 1000
 // of them is read: reading a hole makes it a part of the page cache, and its neighbourhood too, at
 // a millisecond or two for each MiB.
 func (s *Segment) data() []extent {
-	s.mu.Lock()
-	f := s.mu.file
-	s.mu.Unlock()
+	f, _ := s.opened()
 	if f == nil {
 		return allOf(s.m.b)
 	}

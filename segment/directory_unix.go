@@ -136,7 +136,7 @@ func (d *Directory) defaults() attributes {
 }
 
 // attributes returns what new files get: what JOURNAL has now, since an operator may change that
-// while the journal is open; or, if it is missing, what it had at Open. Somebody who may write to
+// while the journal is open; or, if it is missing, what it had at Open. A user who may write to
 // the directory, but does not own it, may have given a file of another owner the name JOURNAL: one
 // that has other names, too, counts only if its owner is the directory's, or if it is what such a
 // file must be: a snapshot by hard links gives it another name, too.
@@ -197,7 +197,10 @@ func (d *Directory) Check() error {
 	if unchanged {
 		return nil
 	}
-	err := d.checkPlace(leads)
+	var err error
+	if !leads {
+		err = d.checkPlace()
+	}
 	if err == nil {
 		err = d.checkLock()
 	}
@@ -228,12 +231,9 @@ func (d *Directory) look(now time.Time) (leads, unchanged bool) {
 	return true, now.Sub(d.seen.since) >= timeStep && now.Sub(d.seen.full) < fullCheckEvery
 }
 
-// checkPlace returns ErrReplaced if the directory was removed or replaced. leads says that its path
-// leads to it.
-func (d *Directory) checkPlace(leads bool) error {
-	if leads {
-		return nil
-	}
+// checkPlace returns ErrReplaced if the directory was removed or replaced. Its path does not lead
+// to it.
+func (d *Directory) checkPlace() error {
 	var st unix.Stat_t
 	err := retry(func() error { return unix.Fstat(d.fd(), &st) })
 	switch {

@@ -379,7 +379,7 @@ func (s *Segment) sync(end Offset, sync func(File) error) error {
 }
 
 // touch moves the time of the file. It writes the last eight bytes of the frames onto themselves:
-// no append changes those any more, and behind them one may be under way.
+// no append changes those any more. An append may be writing the bytes after them.
 func (s *Segment) touch(f File, end Offset, durable bool) (err error) {
 	if end <= FirstFrame {
 		return nil
@@ -412,9 +412,7 @@ func (s *Segment) isWhole(f File) error {
 // Reserve makes sure that the file has its disk space, if the file system can do that. It changes
 // no byte. Lack of space matches ErrNoSpace.
 func (s *Segment) Reserve() error {
-	s.mu.Lock()
-	f := s.mu.file
-	s.mu.Unlock()
+	f, _ := s.opened()
 	if f == nil {
 		return fmt.Errorf("reserve %s: %w", s.path, errReleased)
 	}
@@ -427,9 +425,7 @@ func (s *Segment) Reserve() error {
 // Links returns the number of names of the segment's file. 0: the file was removed, or its own name
 // leads elsewhere.
 func (s *Segment) Links() (int, error) {
-	s.mu.Lock()
-	f := s.mu.file
-	s.mu.Unlock()
+	f, _ := s.opened()
 	if f == nil {
 		return 0, fmt.Errorf("stat %s: %w", s.path, errReleased)
 	}

@@ -165,9 +165,9 @@ func (g Group) move() (err error) {
 	return nil
 }
 
-// write puts a group into the file: its first word last, and, in a recycled segment, with zeros up
-// to the end of the page behind it, where there are none yet. The error is that of the file system,
-// or ErrShort.
+// write puts a group into the file, its first word last. In a recycled segment, zeros follow the
+// group up to the end of its last page, unless they are there already. The error is that of the
+// file system, or ErrShort.
 func (g Group) write() error {
 	s := g.w.s
 	p := g.buf
@@ -188,7 +188,7 @@ func (g Group) write() error {
 // of the next one.
 func blankBehind(end Offset, size int64) Offset { return min(pageEnd(end+8), Offset(size)) }
 
-// writeControl appends a frame of a fixed size, with an index behind it, as a group of its own.
+// writeControl appends a frame of a fixed size, followed by an index, as a group of its own.
 func (w *Writer) writeControl(kind Kind, n int, encode func([]byte), index []byte) error {
 	size := int(pad8(Offset(HeaderSize + n)))
 	f := make([]byte, size, size+len(index)+mostBlank)
@@ -209,9 +209,7 @@ func (w *Writer) writeControl(kind Kind, n int, encode func([]byte), index []byt
 
 // write writes to the file: its pages in the page cache are those of the mapping.
 func (s *Segment) write(p []byte, at Offset) error {
-	s.mu.Lock()
-	f := s.mu.file
-	s.mu.Unlock()
+	f, _ := s.opened()
 	err := errReleased
 	if f != nil {
 		err = s.writeTo(f, p, at)

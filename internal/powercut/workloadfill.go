@@ -14,7 +14,7 @@ import (
 )
 
 // A workload with Fill appends until the disk is full, drops records while it is full, and appends
-// again. All but a few blocks of the disk belong to a filler: a file beside the journal.
+// again. All but a few blocks of the disk belong to a filler: a file next to the journal.
 
 // fillerName is the filler's name in the file system's root.
 const fillerName = "filler"

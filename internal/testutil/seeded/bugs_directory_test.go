@@ -128,8 +128,8 @@ var directoryBugs = []bug{
 	{
 		name: "a prepared segment that was removed is used",
 		file: "journal/factory.go",
-		old:  "(n == 1 || err != nil)",
-		new:  "(n <= 1 || err != nil)",
+		old:  "return n == 1 || err != nil\n",
+		new:  "return n <= 1 || err != nil\n",
 		pkg:  "./journal", run: "^TestPreparedRemoved$",
 		cost: "the seal before it names a segment that is gone, and Open refuses the journal",
 	},

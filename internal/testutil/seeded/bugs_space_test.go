@@ -95,8 +95,8 @@ var spaceBugs = []bug{
 	{
 		name: "a prepared segment that a snapshot shares is used",
 		file: "journal/factory.go",
-		old:  "(n == 1 || err != nil)",
-		new:  "(n > 0 || err != nil)",
+		old:  "return n == 1 || err != nil\n",
+		new:  "return n > 0 || err != nil\n",
 		pkg:  "./journal", run: "^TestLinkWhileOpen$",
 		cost: "a snapshot gets the journal's next segment",
 	},
