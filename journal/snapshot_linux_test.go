@@ -73,11 +73,7 @@ func modified(t *testing.T, dir string) map[string]time.Time {
 
 func openSmall(t *testing.T, dir string, d journal.Durability) *journal.Journal {
 	t.Helper()
-	j, err := journal.Open(dir, &journal.Options{Durability: d, SegmentSize: 64 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return j
+	return mustOpen(t, dir, &journal.Options{Durability: d, SegmentSize: 64 << 10})
 }
 
 // appendText appends n records that begin with a word, ten at a time.
@@ -205,9 +201,7 @@ func testSnapshot(
 			t.Errorf("%s: the last record is %.20q", name, b)
 		}
 		run(t, j.Close())
-		if r, err := recovery.Inspect(name, true); err != nil || r.Verdict != recovery.Intact {
-			t.Errorf("%s: %v, %v", name, r, err)
-		}
+		mustBeIntact(t, name)
 	}
 }
 
@@ -259,9 +253,7 @@ func TestLinkWhileOpen(t *testing.T) {
 				if now := modified(t, snap); !maps.Equal(now, times) {
 					t.Errorf("times of the snapshot's files: %v, then %v", times, now)
 				}
-				if r, err := recovery.Inspect(dir, true); err != nil || r.Verdict != recovery.Intact {
-					t.Errorf("%v, %v", r, err)
-				}
+				mustBeIntact(t, dir)
 				last := openSmall(t, dir, d)
 				appendText(t, last, "more", 10)
 				mustClose(t, last)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"mmjournal/journal"
+	"mmjournal/recovery"
 )
 
 // What tests share that have more than one directory with a journal.
@@ -69,5 +70,13 @@ func run(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// mustBeIntact reads and checks every byte of a journal.
+func mustBeIntact(t testing.TB, dir string) {
+	t.Helper()
+	if r, err := recovery.Inspect(dir, true); err != nil || r.Verdict != recovery.Intact {
+		t.Errorf("%s: %v, %v", dir, r, err)
 	}
 }

@@ -424,3 +424,26 @@ func fillFrame(f []byte, off Offset, n int, crc uint32, salt uint64, seq Seq, ki
 	w := Writer{s: &Segment{Identity: Identity{Salt: salt}}, at: off, next: seq}
 	return w.fill(f, n, crc, kind)
 }
+
+// stores is what readers see at each group of stores: what is in the bytes, and which seq a reader
+// of this process takes for the next one.
+type stores struct {
+	scans []*Scan
+	next  []Seq
+}
+
+// watchedWriter returns a writer, and what its stores show.
+func watchedWriter(tb testing.TB) (w *Writer, seen *stores) {
+	tb.Helper()
+	seen = new(stores)
+	var s *Segment
+	s = heapSegment(tb, testIdentity(1), func(_, _ Offset) {
+		seen.scans = append(seen.scans, scanAll(s.m.b, &s.Identity, 0))
+		seen.next = append(seen.next, s.Next())
+	})
+	w, err := NewWriter(s, startLink(), nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w, seen
+}

@@ -124,36 +124,27 @@ func TestDirtyBuffer(t *testing.T) {
 // TestGroupIsSeenAtOnce watches every group of stores: readers of the bytes see nothing of what is
 // staged until all of it is there, and readers of the segment not before those.
 func TestGroupIsSeenAtOnce(t *testing.T) {
-	var s *Segment
-	var seen []*Scan
-	var next []Seq
-	s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
-		seen = append(seen, scanAll(s.m.b, &s.Identity, 0))
-		next = append(next, s.Next())
-	})
-	w, err := NewWriter(s, startLink(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, seen := watchedWriter(t)
+	s := w.s
 	w.use(&Stage{})
 	for round := range 3 {
 		before, bytesBefore := scan(t, s, 0), slices.Clone(s.m.b)
-		seen, next = nil, nil
+		seen.scans, seen.next = nil, nil
 		mustAppend(t, w, "one", "", "three")
 		mustBatch(t, w, "a", "b")
 		mustMark(t, w, markAt(w))
-		if len(seen) > 0 || !bytes.Equal(s.m.b, bytesBefore) || s.Next() != before.Next ||
+		if len(seen.scans) > 0 || !bytes.Equal(s.m.b, bytesBefore) || s.Next() != before.Next ||
 			s.End() != before.End {
 			t.Fatalf("round %d: an append has touched the file, or is published", round)
 		}
 		mustMove(t, w)
-		if len(seen) != 2 || seen[0].End != before.End || seen[0].Tail.Bytes == 0 ||
-			seen[1].End != w.at || seen[1].Next != w.next {
+		if len(seen.scans) != 2 || seen.scans[0].End != before.End || seen.scans[0].Tail.Bytes == 0 ||
+			seen.scans[1].End != w.at || seen.scans[1].Next != w.next {
 			t.Fatalf("round %d: the frames end at %d, then %d, of %d", round,
-				seen[0].End, seen[1].End, w.at)
+				seen.scans[0].End, seen.scans[1].End, w.at)
 		}
-		if next[0] != before.Next || next[1] != before.Next {
-			t.Errorf("this process sees the records before other processes do: %v", next)
+		if seen.next[0] != before.Next || seen.next[1] != before.Next {
+			t.Errorf("this process sees the records before other processes do: %v", seen.next)
 		}
 		if s.Next() != before.Next+5 || s.End() != w.at {
 			t.Errorf("the segment shows %d to %d", s.Next(), s.End())

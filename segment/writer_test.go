@@ -91,41 +91,32 @@ func TestPublication(t *testing.T) {
 		{"seal", 0, 3, func(w *Writer) { mustSeal(t, w) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var s *Segment
-			var seen []*Scan
-			var next []Seq
-			s = heapSegment(t, testIdentity(1), func(_, _ Offset) {
-				seen = append(seen, scanAll(s.m.b, &s.Identity, 0))
-				next = append(next, s.Next())
-			})
-			w, err := NewWriter(s, startLink(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			w, seen := watchedWriter(t)
+			s := w.s
 			mustAppend(t, w, "before")
 			before := scan(t, s, 0)
-			seen, next = nil, nil
+			seen.scans, seen.next = nil, nil
 			c.do(w)
-			if len(seen) != c.groups {
-				t.Fatalf("%d groups of stores, want %d", len(seen), c.groups)
+			if len(seen.scans) != c.groups {
+				t.Fatalf("%d groups of stores, want %d", len(seen.scans), c.groups)
 			}
-			for i, sc := range seen[:len(seen)-1] {
+			for i, sc := range seen.scans[:len(seen.scans)-1] {
 				if sc.End != before.End || sc.Records != before.Records || sc.Seal != nil {
 					t.Errorf("after group %d the frames end at %d, want %d", i, sc.End, before.End)
 				}
 				if sc.Tail.Bytes == 0 {
 					t.Errorf("group %d stored nothing", i)
 				}
-				if next[i] != before.Next {
-					t.Errorf("after group %d readers are shown seq %d", i, next[i]-1)
+				if seen.next[i] != before.Next {
+					t.Errorf("after group %d readers are shown seq %d", i, seen.next[i]-1)
 				}
 			}
-			after := seen[len(seen)-1]
+			after := seen.scans[len(seen.scans)-1]
 			if after.End != w.Position().Offset || after.Records != before.Records+c.records {
 				t.Errorf("afterwards the frames end at %d with %d records, want %d and %d", after.End,
 					after.Records, w.Position().Offset, before.Records+c.records)
 			}
-			if next[len(next)-1] != before.Next {
+			if seen.next[len(seen.next)-1] != before.Next {
 				t.Error("this process sees the record before other processes do")
 			}
 			if s.Next() != before.Next+Seq(c.records) || s.End() != after.End {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -293,23 +294,30 @@ func TestAppendKilled(t *testing.T) {
 	}
 }
 
-// killedAppend runs the tool with lines as its input, which does not end, kills it after so many
-// lines of its output, or when almost all is durable, and returns the last seq that it reported as
-// durable.
-func killedAppend(t *testing.T, lines []string, after int, args []string) (promised int) {
+// startPiped starts a command, and returns its input and its output.
+func startPiped(t *testing.T, cmd *exec.Cmd) (in io.WriteCloser, out io.Reader) {
 	t.Helper()
-	cmd := toolCommand(t, args...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
+	out, err = cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return in, out
+}
+
+// killedAppend runs the tool with lines as its input, which does not end, kills it after so many
+// lines of its output, or when almost all is durable, and returns the last seq that it reported as
+// durable.
+func killedAppend(t *testing.T, lines []string, after int, args []string) (promised int) {
+	t.Helper()
+	cmd := toolCommand(t, args...)
+	in, out := startPiped(t, cmd)
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
@@ -351,15 +359,8 @@ func lastOf(t *testing.T, dir string) int {
 func TestAppendTerminated(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	cmd := toolCommand(t, "append", dir, "--progress", "--segment-size", "64K")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(cmd.Start(), write(in, numbered(1, 3))); err != nil {
+	in, out := startPiped(t, cmd)
+	if err := write(in, numbered(1, 3)); err != nil {
 		t.Fatal(err)
 	}
 	s := bufio.NewScanner(out)

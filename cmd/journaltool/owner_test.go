@@ -76,17 +76,7 @@ func serviceAppends(t *testing.T, user *nobody.User, log string, first, n int, k
 		"--progress", log)
 	cmd.Env = append(cmd.Env, asTool+"=1")
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := startPiped(t, cmd)
 	if _, err := io.WriteString(in, numbered(first, n)); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +86,7 @@ func serviceAppends(t *testing.T, user *nobody.User, log string, first, n int, k
 			t.Fatalf("the service has ended: %v", cmd.Wait())
 		}
 	}
+	var err error
 	if killed {
 		err = cmd.Process.Kill()
 	} else {
